@@ -10,7 +10,6 @@ export type SessionEnd =
   | 'replaced'
   | 'stopped'
   | 'session-timeout'
-  | 'nas-restart'
   | 'escrow-removed'
 
 /** One admitted device at one NAS; `id` is 16 random bytes as 32 lowercase hex, sent as Class `ai:` + id. */
@@ -32,8 +31,7 @@ export interface Session {
 export interface Sessions {
   open(session: Session): void
   close(id: string, why: SessionEnd): Session | undefined
-  closeExpired(nowMs: number): Session[]
-  closeOfNas(nas: string, why: SessionEnd): Session[]
+  closeExpired(nowMs: number): void
   get(id: string): Session | undefined
   /** Open sessions of an account, but for the one a new session at this station would replace. */
   others(account: Address, nas: string, station: string): { count: number; reserved: bigint }
@@ -71,11 +69,6 @@ export function createSessions(
   const ofAccount = (account: Address): readonly Session[] => [
     ...(byAccount.get(account)?.values() ?? []),
   ]
-  const closeWhere = (why: SessionEnd, test: (session: Session) => boolean): Session[] => {
-    const ended = [...byId.values()].filter(test)
-    for (const session of ended) close(session.id, why)
-    return ended
-  }
 
   return {
     open(session) {
@@ -89,9 +82,11 @@ export function createSessions(
       byAccount.set(session.account, siblings)
     },
     close,
-    closeExpired: (nowMs) =>
-      closeWhere('session-timeout', (s) => s.endsAtMs + REAUTHENTICATION_SLACK_MS <= nowMs),
-    closeOfNas: (nas, why) => closeWhere(why, (s) => s.nas === nas),
+    closeExpired(nowMs) {
+      for (const session of byId.values()) {
+        if (session.endsAtMs + REAUTHENTICATION_SLACK_MS <= nowMs) close(session.id, 'session-timeout')
+      }
+    },
     get: (id) => byId.get(id),
     others(account, nas, station) {
       let count = 0

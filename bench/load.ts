@@ -1,0 +1,131 @@
+// The load generator: N EAP-TLS authentications with K in flight against one server, as a process of its
+// own so that its CPU is not the server's. `node bench/load.ts SPEC.json` prints one line of JSON.
+// It checks every reply and every key; it starts no server. Called by bench/eap.ts.
+
+import { readFileSync } from 'node:fs'
+import { authenticate } from '../test/peer/peer.ts'
+import { createSupplicant, type TlsVersion } from '../test/peer/tls.ts'
+import { openTransport } from '../test/peer/transport.ts'
+import { percentile } from './table.ts'
+
+/** One run. Credentials are used in turn, each conversation with a Calling-Station-Id of its own in the run. */
+export interface LoadSpec {
+  readonly port: number
+  readonly secret: string
+  readonly tls: TlsVersion
+  readonly credentials: readonly LoadCredential[]
+  readonly count: number
+  readonly inFlight: number
+  /** First station number; conversations left half open need stations no later run uses. */
+  readonly firstStation: number
+  /** Leave each conversation half open after that many rounds. */
+  readonly abandonAfterRounds?: number
+  /** First retransmission after. */
+  readonly retryMs: number
+  /** Whole run: what is not done by then counts as failed. */
+  readonly limitMs: number
+}
+
+/** A device as the server shall see it. */
+export interface LoadCredential {
+  readonly identity: string
+  readonly certificatePem: string
+  readonly keyPem: string
+}
+
+/** Outcome of a run. Times are of whole conversations, over those that ended as asked. */
+export interface LoadResult {
+  readonly done: number
+  readonly failed: number
+  /** What the failed ones were: outcome and count. */
+  readonly failures: Readonly<Record<string, number>>
+  readonly retransmits: number
+  readonly droppedReplies: number
+  readonly roundsPerAuth: number
+  readonly authPerSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+const NAS_PORT_TYPE_WIRELESS = { type: 61, value: Buffer.of(0, 0, 0, 19) }
+const FRAMED_MTU_1400 = { type: 12, value: Buffer.of(0, 0, 5, 120) }
+
+function station(number: number): string {
+  const octets = Buffer.alloc(6)
+  octets[0] = 2
+  octets.writeUInt32BE(number, 2)
+  return (octets.toString('hex').match(/../g) ?? []).join('-').toUpperCase()
+}
+
+async function run(spec: LoadSpec): Promise<LoadResult> {
+  const transport = openTransport({
+    host: '127.0.0.1',
+    port: spec.port,
+    secret: Buffer.from(spec.secret),
+    retryMs: spec.retryMs,
+    giveUpMs: spec.limitMs,
+  })
+  const devices = spec.credentials.map((credential) => ({
+    identity: credential.identity,
+    supplicant: createSupplicant({
+      tlsMin: spec.tls,
+      tlsMax: spec.tls,
+      groups: 'P-256',
+      certificatePem: credential.certificatePem,
+      keyPem: credential.keyPem,
+    }),
+  }))
+  const wanted = spec.abandonAfterRounds === undefined ? 'accept' : 'abandoned'
+  const times: number[] = []
+  const failures: Record<string, number> = {}
+  let rounds = 0
+  let next = 0
+
+  async function worker(): Promise<void> {
+    while (next < spec.count) {
+      const number = next++
+      const device = devices[number % devices.length]
+      if (device === undefined) return
+      const startedMs = performance.now()
+      const result = await authenticate({
+        transport,
+        ...device,
+        callingStationId: station(spec.firstStation + number),
+        attributes: [NAS_PORT_TYPE_WIRELESS, FRAMED_MTU_1400],
+        ...(spec.abandonAfterRounds === undefined
+          ? {}
+          : { abandonAfterRounds: spec.abandonAfterRounds }),
+      })
+      rounds += result.rounds
+      const keysWrong = result.outcome === 'accept' && !result.keysMatch
+      const outcome = keysWrong ? 'wrong keys' : result.outcome
+      if (outcome === wanted) times.push(performance.now() - startedMs)
+      else failures[outcome] = (failures[outcome] ?? 0) + 1
+    }
+  }
+
+  const startedMs = performance.now()
+  const limit = setTimeout(() => {
+    next = spec.count
+    transport.close()
+  }, spec.limitMs)
+  await Promise.all(Array.from({ length: Math.min(spec.inFlight, spec.count) }, worker))
+  clearTimeout(limit)
+  const seconds = (performance.now() - startedMs) / 1000
+  const { retransmits, droppedReplies } = transport.stats
+  transport.close()
+  return {
+    done: times.length,
+    failed: spec.count - times.length,
+    failures,
+    retransmits,
+    droppedReplies,
+    roundsPerAuth: rounds / spec.count,
+    authPerSecond: times.length / seconds,
+    p50Ms: percentile(times, 0.5),
+    p99Ms: percentile(times, 0.99),
+  }
+}
+
+const spec: LoadSpec = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
+process.stdout.write(`${JSON.stringify(await run(spec))}\n`)

@@ -1,0 +1,196 @@
+// Starts our whole server as an operator runs it (`datanet serve`, embedded chain, bindings and escrow
+// checked) and enrols accounts with bound certificates and deposits through its public HTTP side only.
+// Measures nothing. Called by contestants.ts.
+
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Interface, JsonRpcProvider, Wallet } from 'ethers'
+import { deriveDeviceKey, makeBoundCertificate } from '../certs/device.ts'
+import { accountOf } from '../ethereum/signature.ts'
+import { parseAddress } from '../ethereum/address.ts'
+import type { LoadCredential } from './load.ts'
+import { freeUdpPort, type RunningServer, startServer } from './peers.ts'
+
+const MAIN = fileURLToPath(new URL('../cli/main.ts', import.meta.url))
+const READY_MAX_MS = 60_000
+// The chain proxy takes 20 calls a second from one address; each transaction is two calls.
+const TRANSACTION_EVERY_MS = 150
+const DEPOSIT = 10n ** 18n
+const GAS_MAX = 400_000n
+
+/** How to run it. The same directory and ports again are a restart with everything kept. */
+export interface OursOptions {
+  readonly directory: string
+  readonly secret: string
+  readonly fragmentSize: number
+  readonly cpu?: number
+  readonly ports: OursPorts
+  /** Extra arguments of node, such as --cpu-prof. */
+  readonly nodeArguments: readonly string[]
+}
+
+export interface OursPorts {
+  readonly auth: number
+  readonly accounting: number
+  readonly http: number
+}
+
+/** Three ports nobody has now. */
+export async function freePorts(): Promise<OursPorts> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (address === null || typeof address === 'string') throw new Error('no TCP port is free')
+  return { auth: await freeUdpPort(), accounting: await freeUdpPort(), http: address.port }
+}
+
+/** Starts the server and waits until it says that it is ready. */
+export async function startOurs(options: OursOptions): Promise<RunningServer> {
+  const { directory, ports } = options
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const config = join(directory, 'bench.yaml')
+  writeFileSync(config, configText(options), { mode: 0o600 })
+  const data = join(directory, 'data')
+  const server = await startServer({
+    ...options,
+    name: 'Datanet',
+    command: [process.execPath, ...options.nodeArguments, MAIN, 'serve', '--config', config, '--data', data],
+    port: ports.auth,
+    cpu: options.cpu,
+  })
+  try {
+    await ready(ports.http)
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+  return server
+}
+
+function configText({ ports, secret, fragmentSize }: OursOptions): string {
+  return `operator: { name: Bench }
+radius:
+  auth: 127.0.0.1:${ports.auth}
+  accounting: 127.0.0.1:${ports.accounting}
+  reject_delay: 0s
+eap: { fragment_size: ${fragmentSize}, sessions_max: 16384 }
+clients:
+  - { name: bench, ipaddr: 127.0.0.1, secret: ${secret}, nas_type: hostapd }
+tariffs:
+  standard: { per_minute: "0.000001", per_megabyte: "0.000001" }
+sessions: { per_account: 10000 }
+admission: { newcomers_per_client: 100000 }
+http: { listen: "127.0.0.1:${ports.http}" }
+`
+}
+
+async function ready(http: number): Promise<void> {
+  const deadline = performance.now() + READY_MAX_MS
+  for (;;) {
+    const response = await fetch(`http://127.0.0.1:${http}/readyz`).catch(() => undefined)
+    if (response?.ok === true) return
+    if (performance.now() > deadline) throw new Error('Datanet did not become ready')
+    await sleep(50)
+  }
+}
+
+interface OperatorAnswer {
+  readonly operatorId: number
+  readonly contract: string
+  readonly chainId: number
+  readonly rpc: string
+  readonly token: { readonly address: string }
+}
+
+/** What the enrolled devices and the other servers need. */
+export interface Enrolment {
+  readonly credentials: readonly LoadCredential[]
+  /** The server's certificate chain as it sends it, and the CA devices trust. */
+  readonly serverName: string
+  readonly caPem: string
+}
+
+/** Makes accounts with bound certificates and one deposit each. */
+export async function enrol(http: number, accounts: number): Promise<Enrolment> {
+  const url = `http://127.0.0.1:${http}`
+  const response = await fetch(`${url}/v1/operator`)
+  const operator: OperatorAnswer & { serverName: string; certificates: string[] } =
+    await response.json()
+  const contract = parseAddress(operator.contract)
+  if (contract === undefined) throw new Error('/v1/operator names no contract')
+  const nowSeconds = Math.floor(Date.now() / 1000)
+  const keys = Array.from({ length: accounts }, () => randomBytes(32))
+  await deposit(url, operator, keys.map(accountOf))
+  const credentials: LoadCredential[] = []
+  for (const [number, accountKey] of keys.entries()) {
+    const domain = { chainId: BigInt(operator.chainId), contract, name: `bench${number}` }
+    const keyPem = deriveDeviceKey({ accountKey, ...domain })
+    const certificatePem = await makeBoundCertificate({
+      accountKey,
+      ...domain,
+      publicKey: keyPem,
+      signingKeyPem: keyPem,
+      notBefore: nowSeconds - 600,
+      notAfter: nowSeconds + 86_400,
+      serial: randomBytes(8),
+    })
+    credentials.push({ identity: 'anonymous@bench.test', certificatePem, keyPem })
+  }
+  const caPem = operator.certificates[1] ?? operator.certificates[0] ?? ''
+  return { credentials, serverName: operator.serverName, caPem }
+}
+
+/** One payer draws on the faucet once and deposits for everybody. */
+async function deposit(url: string, operator: OperatorAnswer, accounts: readonly string[]): Promise<void> {
+  const payer = Wallet.createRandom()
+  const sum = DEPOSIT * BigInt(accounts.length)
+  const answer = await fetch(`${url}/v1/faucet`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ account: payer.address, amount: sum.toString() }),
+  })
+  if (!answer.ok) throw new Error(`the faucet says ${answer.status}: ${await answer.text()}`)
+  const provider = new JsonRpcProvider(operator.rpc, operator.chainId, {
+    staticNetwork: true,
+    pollingInterval: 200,
+    batchMaxCount: 1,
+  })
+  const calls = new Interface([
+    'function approve(address spender, uint256 amount)',
+    'function depositFor(address consumer, tuple(uint32 operator, uint96 amount)[] parts)',
+  ])
+  const parts = [{ operator: operator.operatorId, amount: DEPOSIT }]
+  const transactions = [
+    { to: operator.token.address, data: calls.encodeFunctionData('approve', [operator.contract, sum]) },
+    ...accounts.map((account) => ({
+      to: operator.contract,
+      data: calls.encodeFunctionData('depositFor', [account, parts]),
+    })),
+  ]
+  const wallet = payer.connect(provider)
+  const fees = { maxFeePerGas: 20n * 10n ** 9n, maxPriorityFeePerGas: 10n ** 9n }
+  try {
+    let last: string | undefined
+    for (const [nonce, transaction] of transactions.entries()) {
+      const sent = await wallet.sendTransaction({
+        ...transaction,
+        ...fees,
+        nonce,
+        type: 2,
+        chainId: operator.chainId,
+        gasLimit: GAS_MAX,
+      })
+      last = sent.hash
+      await sleep(TRANSACTION_EVERY_MS)
+    }
+    const receipt = last && (await provider.waitForTransaction(last, 1, READY_MAX_MS))
+    if (!receipt || receipt.status !== 1) throw new Error('a deposit failed')
+  } finally {
+    provider.destroy()
+  }
+}

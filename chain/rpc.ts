@@ -1,0 +1,129 @@
+// JSON-RPC 2.0 to one Ethereum node: request, batch, time limit, coded errors. HTTP here, websockets in
+// socket.ts, one interface for both. It never retries: the callers know what may be sent twice.
+
+import { ChainError, reasonOf } from './error.ts'
+import { openSocketRpc } from './socket.ts'
+
+/** One call of a batch. */
+export interface RpcCall {
+  readonly method: string
+  readonly params: readonly unknown[]
+}
+
+/** A node that answers JSON-RPC. Every failure is a ChainError: chain-unreachable or rpc-error. */
+export interface Rpc {
+  /** The node's host and port, for messages: never the path or credentials of the url. */
+  readonly host: string
+  request(method: string, params: readonly unknown[], timeoutMs?: number): Promise<unknown>
+  /** All results in order; throws the first error. */
+  batch(calls: readonly RpcCall[], timeoutMs?: number): Promise<readonly unknown[]>
+  close(): void
+}
+
+/** A node that does not answer within this is as good as away; public nodes answer in well under 1 s. */
+export const RPC_TIMEOUT_MS = 10_000
+/** 2,000 blocks of logs, or the dump of an embedded chain of 50,000 blocks, stay below this. */
+const ANSWER_BYTES_MAX = 128 * 1024 * 1024
+
+/** The client for an http(s):// or ws(s):// url; nothing is sent before the first request. */
+export function openRpc(url: string): Rpc {
+  const { protocol, host } = new URL(url)
+  if (protocol === 'http:' || protocol === 'https:') return openHttpRpc(url, host)
+  if (protocol === 'ws:' || protocol === 'wss:') return openSocketRpc(url, {})
+  throw new ChainError(
+    'chain-unreachable',
+    `an RPC url is http(s):// or ws(s)://, not ${protocol}//`,
+  )
+}
+
+function openHttpRpc(url: string, host: string): Rpc {
+  const stopping = new AbortController()
+  let lastId = 0
+
+  async function post(body: unknown, timeoutMs: number): Promise<unknown> {
+    const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(timeoutMs)])
+    try {
+      const headers = { 'content-type': 'application/json' }
+      const answer = await fetch(url, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+        signal,
+      })
+      const text = await readBounded(answer)
+      if (!answer.ok) throw new Error(`HTTP status ${answer.status}`)
+      return JSON.parse(text)
+    } catch (cause) {
+      const text = `no answer from the Ethereum node at ${host} (${reasonOf(cause)})`
+      throw new ChainError('chain-unreachable', text, { cause })
+    }
+  }
+
+  return {
+    host,
+    async request(method, params, timeoutMs = RPC_TIMEOUT_MS) {
+      const id = ++lastId
+      return resultOf(method, await post({ jsonrpc: '2.0', id, method, params }, timeoutMs))
+    },
+    async batch(calls, timeoutMs = RPC_TIMEOUT_MS) {
+      if (calls.length === 0) return []
+      const first = lastId + 1
+      lastId += calls.length
+      const body = calls.map((call, i) => ({ jsonrpc: '2.0', id: first + i, ...call }))
+      const answer = await post(body, timeoutMs)
+      // A node that refuses the whole batch answers with one error object instead of an array.
+      if (!Array.isArray(answer)) throw rpcError('batch', answer)
+      const byId = new Map(answer.map((one) => [(one as { id?: unknown }).id, one]))
+      return calls.map((call, i) => resultOf(call.method, byId.get(first + i)))
+    },
+    close() {
+      stopping.abort(new ChainError('stopped', 'the RPC client was closed'))
+    },
+  }
+}
+
+async function readBounded(answer: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of answer.body ?? []) {
+    bytes += chunk.length
+    if (bytes > ANSWER_BYTES_MAX) throw new Error(`an answer above ${ANSWER_BYTES_MAX} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** The `result` of one JSON-RPC answer, or its error thrown as ChainError 'rpc-error'. */
+export function resultOf(method: string, answer: unknown): unknown {
+  if (typeof answer === 'object' && answer !== null && 'result' in answer) return answer.result
+  throw rpcError(method, answer)
+}
+
+function rpcError(method: string, answer: unknown): ChainError {
+  const error = (answer as { error?: { code?: unknown; message?: unknown } } | null)?.error
+  const text = typeof error?.message === 'string' ? error.message.slice(0, 300) : 'no result'
+  return new ChainError('rpc-error', `${method}: ${text}`, { cause: error })
+}
+
+/** A JSON-RPC quantity ("0x1f") as a number; throws where it is none or too large to count with. */
+export function numberOf(quantity: unknown): number {
+  const value =
+    typeof quantity === 'string' && /^0x[0-9a-f]+$/i.test(quantity) ? Number(quantity) : Number.NaN
+  if (!Number.isSafeInteger(value)) {
+    throw new ChainError('rpc-error', `the node answered ${JSON.stringify(quantity)} for a number`)
+  }
+  return value
+}
+
+/** A JSON-RPC quantity as a bigint. */
+export function bigintOf(quantity: unknown): bigint {
+  if (typeof quantity !== 'string' || !/^0x[0-9a-f]+$/i.test(quantity)) {
+    throw new ChainError('rpc-error', `the node answered ${JSON.stringify(quantity)} for a number`)
+  }
+  return BigInt(quantity)
+}
+
+/** A number as a JSON-RPC quantity. */
+export function quantity(value: number | bigint): string {
+  return `0x${value.toString(16)}`
+}

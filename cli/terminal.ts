@@ -1,0 +1,62 @@
+// The edge of a command: where its lines go, what it is told by the environment, and how it asks for a
+// password. Verbs write only through this, so a test can run one without a process.
+
+import { Exit, CommandError } from './exit.ts'
+
+/** What a verb sees of the world outside its arguments. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly now: () => number
+  /** One line for whoever called: answers, JSON. */
+  readonly out: (line: string) => void
+  /** One line for whoever watches: progress, warnings, errors. */
+  readonly err: (line: string) => void
+  /** Asks without echo; undefined where no person is there to answer. */
+  readonly askHidden: ((question: string) => Promise<string>) | undefined
+}
+
+/** The terminal of this process; `now` in milliseconds since 1970. */
+export function processTerminal(): Terminal {
+  const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true
+  return {
+    env: process.env,
+    now: Date.now,
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+    askHidden: interactive ? askHidden : undefined,
+  }
+}
+
+// Longer than any pass phrase a person types; a pasted file stops here instead of filling memory.
+const ANSWER_LENGTH_MAX = 1024
+const INTERRUPT = '\u0003'
+const END_OF_INPUT = '\u0004'
+
+function askHidden(question: string): Promise<string> {
+  const { stdin, stderr } = process
+  stderr.write(question)
+  stdin.setRawMode(true)
+  stdin.setEncoding('utf8')
+  stdin.resume()
+  return new Promise((resolve, reject) => {
+    let answer = ''
+    const finish = (settle: () => void): void => {
+      stdin.off('data', onData)
+      stdin.setRawMode(false)
+      stdin.pause()
+      stderr.write('\n')
+      settle()
+    }
+    const onData = (text: string): void => {
+      for (const character of text) {
+        if (character === '\r' || character === '\n') return finish(() => resolve(answer))
+        if (character === INTERRUPT || character === END_OF_INPUT) {
+          return finish(() => reject(new CommandError(Exit.usage, 'no password typed')))
+        }
+        if (character === '\u007f' || character === '\b') answer = [...answer].slice(0, -1).join('')
+        else if (answer.length < ANSWER_LENGTH_MAX && character >= ' ') answer += character
+      }
+    }
+    stdin.on('data', onData)
+  })
+}

@@ -1,0 +1,121 @@
+// The typed configuration every room receives: names as in the YAML but in camelCase, durations in
+// milliseconds, secrets as octets, addresses and networks parsed. Types only; parse.ts makes the values.
+
+import type { Address } from '../ethereum/address.ts'
+import type { Cidr } from './address.ts'
+
+/** A socket address to listen on; port 0 asks the system for any free port. */
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+/** Which attributes an Accept carries and how Disconnect is sent depend on the make of the NAS. */
+export const NAS_TYPES = [
+  'hostapd',
+  'unifi',
+  'mikrotik',
+  'aruba',
+  'cisco',
+  'omada',
+  'ruckus',
+  'generic',
+] as const
+export type NasType = (typeof NAS_TYPES)[number]
+
+export const TLS_VERSIONS = ['1.2', '1.3'] as const
+export type TlsVersion = (typeof TLS_VERSIONS)[number]
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** One entry of `clients`: a NAS, or a network of them sharing a secret. */
+export interface NasEntry {
+  /** Unique; a log field and a metric label, so letters, digits, `.`, `_` and `-` only. */
+  readonly name: string
+  readonly ipaddr: Cidr
+  readonly ssid?: string
+  /** Lowercase with colons. */
+  readonly bssids: readonly string[]
+  readonly secret: Buffer
+  readonly requireMessageAuthenticator: boolean
+  readonly limitProxyState: boolean
+  readonly nasType: NasType
+  /** Absent: the NAS takes no Disconnect-Request. */
+  readonly coa?: { readonly port: number; readonly secret: Buffer }
+  /** The account that earns; absent: the operator. */
+  readonly merchant?: Address
+  /** A name in `tariffs`, always resolved. */
+  readonly tariff: string
+  readonly maxMbps: number
+  readonly location?: { readonly lat: number; readonly lon: number }
+}
+
+/** Prices are decimal strings of whole tokens with at most 18 decimal places. */
+export interface TariffTerms {
+  readonly perMinute: string
+  readonly perMegabyte: string
+  readonly intervalMs: number
+  readonly intervalMegabytes: number
+  readonly missedMax: number
+  readonly graceMs: number
+}
+
+export interface RadiusConfig {
+  readonly auth: Endpoint
+  readonly accounting: Endpoint
+  readonly radsec: null
+  readonly rejectDelayMs: number
+  readonly duplicateCacheMs: number
+  readonly queueMax: number
+}
+
+export interface EapConfig {
+  readonly engine: 'auto' | 'node'
+  readonly tlsMin: TlsVersion
+  readonly tlsMax: TlsVersion
+  readonly fragmentSize: number
+  readonly resumption: false
+  /** `auto`, or the paths of two PEM files. */
+  readonly certificate: 'auto' | { readonly cert: string; readonly key: string }
+  readonly sessionsMax: number
+  readonly timeoutMs: number
+  readonly roundsMax: number
+}
+
+export interface Config {
+  readonly operator: { readonly name: string }
+  readonly radius: RadiusConfig
+  readonly eap: EapConfig
+  readonly clients: readonly NasEntry[]
+  readonly tariffs: ReadonlyMap<string, TariffTerms>
+  readonly chain: {
+    /** `embedded`, or an http(s)/ws(s) URL. */
+    readonly rpc: string
+    readonly contract: 'auto' | Address
+    readonly confirmations: number
+    readonly staleAfterMs: number
+  }
+  readonly sessions: { readonly maxMs: number; readonly perAccount: number }
+  readonly admission: {
+    readonly prepay: 'off'
+    readonly newcomersPerClient: number
+    readonly arrearsWindowMs: number
+  }
+  readonly billing: { readonly usage: 'accounting' }
+  readonly http: { readonly listen: Endpoint; readonly publicUrl: string | null }
+  readonly storage: 'embedded'
+  readonly log: { readonly level: LogLevel }
+}
+
+/** Something wrong (or, as a warning, unwise) in the text: `clients[0].secret`, its 1-based line, what is allowed. */
+export interface ConfigProblem {
+  readonly path: string
+  readonly line: number
+  readonly message: string
+}
+
+/** Every problem at once, never a part of a configuration. Warnings do not stop a start. */
+export type ConfigResult =
+  | { readonly config: Config; readonly warnings: readonly ConfigProblem[] }
+  | { readonly problems: readonly ConfigProblem[] }

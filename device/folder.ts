@@ -1,0 +1,155 @@
+// DIR, the folder of one device: written whole or not at all, never over anything, read back strictly.
+// Owns its file names, their modes and device.json. Called by the cli's device verbs.
+
+import { constants } from 'node:fs'
+import { lstat, mkdir, mkdtemp, open, readFile, rename, rm, rmdir } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { z } from 'zod'
+import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
+import { DeviceError } from './error.ts'
+
+/** One file of DIR; 0o600 unless `mode` says otherwise. */
+export interface FolderFile {
+  readonly name: string
+  readonly content: string | Uint8Array
+  readonly mode?: number
+}
+
+const address = z.string().transform((text, context): Address => {
+  const parsed = parseAddress(text)
+  if (parsed !== undefined) return parsed
+  context.addIssue({ code: 'custom', message: 'is not an address' })
+  return z.NEVER
+})
+
+const deviceFile = z.object({
+  version: z.literal(1),
+  name: z.string().min(1),
+  kind: z.enum(['bound', 'direct']),
+  account: address,
+  operatorUrl: z.url({ protocol: /^https?$/ }),
+  operatorId: z.int().min(1),
+  operatorName: z.string(),
+  serverName: z.string(),
+  serverSpkiSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  contract: address,
+  chainId: z.int().min(1),
+  rpc: z.url({ protocol: /^https?$/ }),
+  token: z.object({
+    address,
+    symbol: z.string(),
+    decimals: z.int().min(0).max(36),
+  }),
+  /** The TLS key: a file of DIR, or an absolute path or URI elsewhere. */
+  privateKey: z.string().min(1),
+})
+
+/** device.json: which account, which operator, which contract. Holds no secret. */
+export type DeviceFile = z.infer<typeof deviceFile>
+
+/** The text of device.json, addresses in their EIP-55 form. */
+export function deviceJson(device: DeviceFile): string {
+  const shown = {
+    ...device,
+    account: checksumAddress(device.account),
+    contract: checksumAddress(device.contract),
+    token: { ...device.token, address: checksumAddress(device.token.address) },
+  }
+  return `${JSON.stringify(shown, null, 2)}\n`
+}
+
+// device.json is half a KB, a keystore too, a certificate 1 KB: 64 KB is far from any of them.
+const FILE_BYTES_MAX = 64 * 1024
+
+/** Reads one text file of DIR. Throws DeviceError 'usage' where DIR holds none, 'permission', 'damaged' where it is too long. */
+export async function readFolderFile(directory: string, name: string): Promise<string> {
+  const path = join(directory, name)
+  try {
+    const content = await readFile(path, 'utf8')
+    if (content.length <= FILE_BYTES_MAX) return content
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
+      const way = 'give the DIR that `datanet device create` wrote'
+      throw new DeviceError('usage', `${path} does not exist; ${way}`, error)
+    }
+    throw new DeviceError('permission', `${path} cannot be read (${code})`, error)
+  }
+  throw new DeviceError('damaged', `${path} is too long to be what device create wrote`)
+}
+
+/** device.json of DIR. Throws DeviceError as `readFolderFile`, and 'damaged' where a field is wrong. */
+export async function readDevice(directory: string): Promise<DeviceFile> {
+  const text = await readFolderFile(directory, 'device.json')
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    throw new DeviceError('damaged', `${join(directory, 'device.json')} is not JSON`, error)
+  }
+  const parsed = deviceFile.safeParse(json)
+  if (parsed.success) return parsed.data
+  const path = parsed.error.issues[0]?.path.join('.') ?? ''
+  throw new DeviceError('damaged', `${join(directory, 'device.json')}: ${path} is malformed`)
+}
+
+/** Throws DeviceError 'exists' where something of any kind has this path, or where its parent is no folder. */
+export async function refuseExisting(directory: string): Promise<void> {
+  const parent = dirname(directory)
+  const holder = await lstat(parent).catch(() => undefined)
+  if (holder === undefined) throw new DeviceError('exists', `the folder ${parent} does not exist`)
+  const present = await lstat(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw new DeviceError('exists', `${directory} cannot be made (${error.code})`, error)
+  })
+  if (present !== undefined) throw existing(directory)
+}
+
+const existing = (directory: string): DeviceError =>
+  new DeviceError('exists', `${directory} exists already; remove it or choose another with --out`)
+
+/**
+ * Makes DIR (mode 0700) with all of `files`, durably, in one step: the files are written beside it and
+ * renamed into place, so a failure or a power cut leaves DIR whole or absent. Throws DeviceError 'exists'.
+ */
+export async function writeFolder(directory: string, files: readonly FolderFile[]): Promise<void> {
+  await refuseExisting(directory)
+  const parent = dirname(directory)
+  const temporary = await mkdtemp(join(parent, `.${basename(directory)}.new-`))
+  try {
+    for (const file of files) await writeSynced(join(temporary, file.name), file)
+    await syncDirectory(temporary)
+    // rename() replaces an empty directory, even somebody else's: this mkdir makes sure it is ours.
+    await mkdir(directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      throw error.code === 'EEXIST' ? existing(directory) : error
+    })
+    await rename(temporary, directory).catch(async (error) => {
+      await rmdir(directory)
+      throw error
+    })
+    await syncDirectory(parent)
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function writeSynced(path: string, { content, mode }: FolderFile): Promise<void> {
+  const { O_CREAT, O_EXCL, O_WRONLY } = constants
+  const file = await open(path, O_CREAT | O_EXCL | O_WRONLY, mode ?? 0o600)
+  try {
+    await file.writeFile(content)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}

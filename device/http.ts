@@ -1,0 +1,100 @@
+// JSON over HTTP towards an operator, for answers nobody vouches for: bounded in time and bytes, no
+// redirects, no credentials of its own. Called by device/ and by the cli's administrative verbs.
+
+import { DeviceError, reasonOf } from './error.ts'
+
+// GET /v1/operator with two certificates and a table of tariffs is a few KB; 256 KB is forty times that.
+const BODY_BYTES_MAX = 256 * 1024
+const TIMEOUT_MS = 10_000
+
+/** One exchange: the status and the parsed JSON body. */
+export interface JsonAnswer {
+  readonly status: number
+  readonly body: unknown
+}
+
+/** What to send; a `body` makes it a POST unless `method` says otherwise. */
+export interface JsonRequest {
+  readonly method?: 'GET' | 'POST'
+  readonly body?: unknown
+  readonly bearer?: string
+  readonly timeoutMs?: number
+}
+
+/**
+ * Base URL of an operator without a trailing slash. Throws DeviceError 'usage' unless it is an absolute
+ * http(s) URL without credentials, query or fragment.
+ */
+export function parseOperatorUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new DeviceError('usage', `operator ${JSON.stringify(text)} is not an http:// URL`)
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw new DeviceError('usage', 'the operator URL takes no user, password, query or fragment')
+  }
+  return url.href.replace(/\/+$/, '')
+}
+
+/**
+ * Sends one request and reads one JSON answer. Throws DeviceError: 'unavailable' where nobody answers in
+ * time, 'refused' where the answer is a redirect, too long, or not JSON.
+ */
+export async function requestJson(url: string, request: JsonRequest = {}): Promise<JsonAnswer> {
+  const signal = AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS)
+  const headers: Record<string, string> = { accept: 'application/json' }
+  if (request.body !== undefined) headers['content-type'] = 'application/json'
+  if (request.bearer !== undefined) headers['authorization'] = `Bearer ${request.bearer}`
+  const method = request.method ?? (request.body === undefined ? 'GET' : 'POST')
+  let status: number
+  let text: string | undefined
+  try {
+    const response = await fetch(url, {
+      method,
+      headers,
+      signal,
+      redirect: 'manual', // the person named this host; another one has to be named too
+      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+    })
+    status = response.status
+    text = await readBounded(response)
+  } catch (error) {
+    const reason = signal.aborted ? 'no answer in time' : reasonOf(error)
+    throw new DeviceError('unavailable', `${url}: ${reason}`, error)
+  }
+  if (status >= 300 && status < 400) {
+    throw new DeviceError('refused', `${url} answers with a redirect; name the final URL instead`)
+  }
+  if (text === undefined) {
+    throw new DeviceError('refused', `${url} answers with more than ${BODY_BYTES_MAX} bytes`)
+  }
+  return { status, body: parseJson(url, status, text) }
+}
+
+function parseJson(url: string, status: number, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new DeviceError('refused', `${url} answers ${status} with something else than JSON`, error)
+  }
+}
+
+/** The message of an `{error: {code, message}}` body, or the bare status, fit for one line. */
+export function refusalOf(answer: JsonAnswer): string {
+  const error = (answer.body as { error?: { message?: unknown } } | null)?.error
+  if (typeof error?.message !== 'string') return `status ${answer.status}`
+  // The text is the other side's: no control characters reach the terminal, and no essay either.
+  return error.message.replace(/\p{C}+/gu, ' ').slice(0, 300)
+}
+
+async function readBounded(response: Response): Promise<string | undefined> {
+  if (response.body === null) return ''
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const part of response.body) {
+    length += part.length
+    if (length > BODY_BYTES_MAX) return undefined // leaving the loop cancels the stream
+    parts.push(part)
+  }
+  return Buffer.concat(parts).toString('utf8')
+}

@@ -1,0 +1,140 @@
+// Who an operator says it is (GET /v1/operator), checked until a device may trust it with its escrow:
+// shape, chain, registry entry, server certificate. The answer comes over plain HTTP from anybody, so
+// nothing of it is used before `proveOperator` has passed. Called by the cli's device verbs.
+
+import { z } from 'zod'
+import { spkiSha256Of, verifyServerCertificate } from '../certs/operator.ts'
+import { type Address, parseAddress } from '../ethereum/address.ts'
+import type { ChainReader } from './chain.ts'
+import { DeviceError } from './error.ts'
+import { requestJson } from './http.ts'
+
+// A name goes into file contents and onto terminals: no control or invisible characters.
+const shownText = (lengthMax: number) =>
+  z
+    .string()
+    .min(1)
+    .max(lengthMax)
+    .regex(/^[^\p{C}\p{Zl}\p{Zp}]+$/u)
+
+const addressText = z.string().transform((text, context): Address => {
+  const address = parseAddress(text)
+  if (address !== undefined) return address
+  context.addIssue({ code: 'custom', message: 'is not an address' })
+  return z.NEVER
+})
+
+// Two P-256 certificates are about 1 KB each in PEM; 16 KB leaves room for any RSA one.
+const certificateText = z
+  .string()
+  .max(16_384)
+  .regex(/^-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----\s*$/)
+
+// Keys this version does not know are dropped, not refused: an operator may run a newer server.
+const operatorAnswer = z.object({
+  name: shownText(128),
+  operatorId: z.int().min(1).max(0xffff_ffff), // uint32 in every signed type
+  account: addressText,
+  contract: addressText,
+  chainId: z.int().min(1),
+  rpc: z.url({ protocol: /^https?$/ }).max(2048),
+  token: z.object({
+    address: addressText,
+    symbol: shownText(16),
+    decimals: z.int().min(0).max(36),
+  }),
+  serverSpkiSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  serverName: z
+    .string()
+    .max(253)
+    .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/),
+  certificates: z.tuple([certificateText, certificateText]),
+})
+
+/** What GET /v1/operator must say; addresses lowercase, certificates [leaf, CA] in PEM. */
+export type OperatorAnswer = z.infer<typeof operatorAnswer>
+
+declare const provenBrand: unique symbol
+/** An operator whose registry entry and server certificate agree; only `proveOperator` makes one. */
+export type ProvenOperator = OperatorAnswer & {
+  readonly url: string
+  readonly [provenBrand]: true
+}
+
+/** Reads an answer of unknown origin. Throws DeviceError 'refused' naming the first field that is wrong. */
+export function readOperatorAnswer(body: unknown): OperatorAnswer {
+  const parsed = operatorAnswer.safeParse(body)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const path = issue === undefined || issue.path.length === 0 ? 'the answer' : issue.path.join('.')
+  throw new DeviceError('refused', `this is no Datanet operator: ${path} is missing or malformed`)
+}
+
+/**
+ * The answer of the operator at `url`, its shape checked and nothing else. Throws DeviceError
+ * 'unavailable' where nobody answers, 'refused' where the answer is not an operator's.
+ */
+export async function askOperator(url: string): Promise<OperatorAnswer> {
+  let answer: { status: number; body: unknown }
+  try {
+    answer = await requestJson(`${url}/v1/operator`)
+  } catch (error) {
+    if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
+    const way = 'start one with `npm start` or name one with --operator'
+    throw new DeviceError('unavailable', `no operator answers at ${url}; ${way}`, error)
+  }
+  if (answer.status !== 200) {
+    const problem = `${url}/v1/operator answers with status ${answer.status}`
+    throw new DeviceError(answer.status >= 500 ? 'unavailable' : 'refused', problem)
+  }
+  return readOperatorAnswer(answer.body)
+}
+
+/**
+ * Holds the answer against the chain and against itself. Throws DeviceError 'refused' with the first
+ * disagreement, 'unavailable' where the chain does not answer.
+ */
+export async function proveOperator(
+  url: string,
+  answer: OperatorAnswer,
+  chain: ChainReader,
+  nowSeconds: number,
+): Promise<ProvenOperator> {
+  const refuse = (problem: string): never => {
+    throw new DeviceError('refused', `the operator at ${url} is not to be trusted: ${problem}`)
+  }
+  const chainId = await chain.chainId()
+  if (chainId !== BigInt(answer.chainId)) {
+    refuse(`its chain is ${answer.chainId}, the node at ${answer.rpc} has ${chainId}`)
+  }
+  const registered = await chain.operator(answer.operatorId)
+  if (registered === undefined) {
+    return refuse(`contract ${answer.contract} knows no operator ${answer.operatorId}`)
+  }
+  if (registered.account !== answer.account) refuse('its account is not the registered one')
+  if (!registered.active) refuse('it has retired: it takes no deposits any more')
+  if ((await chain.token()) !== answer.token.address) refuse('the contract holds another token')
+  const [leafPem, caPem] = answer.certificates
+  const spkiSha256 = spkiOf(leafPem)
+  if (spkiSha256 === undefined) return refuse('its server certificate cannot be read')
+  if (spkiSha256 !== answer.serverSpkiSha256) {
+    refuse('its server certificate has another key than it says')
+  }
+  const { serverSpkiSha256, nextServerSpkiSha256 } = registered
+  // After updateOperator both keys are valid for one period (payplace.md 4.4, function 1).
+  if (spkiSha256 !== serverSpkiSha256 && spkiSha256 !== nextServerSpkiSha256) {
+    refuse('the key of its server certificate is not the one in the contract')
+  }
+  const { serverName } = answer
+  const reason = verifyServerCertificate({ leafPem, caPem, serverName, nowSeconds })
+  if (reason !== undefined) refuse(`its server certificate: ${reason}`)
+  return { ...answer, url } as ProvenOperator
+}
+
+function spkiOf(certificatePem: string): string | undefined {
+  try {
+    return spkiSha256Of(certificatePem)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,195 @@
+// One EAP-TLS conversation as the server sees it: EAP bytes in, one reply out. Glues the machine
+// (conversation.ts) to the TLS engine and asks the caller's `authorize` once, when the peer has proven
+// its key. Holds no timer and no table: the server expires it with `close`.
+
+import {
+  type Conversation,
+  type EapAction,
+  type EapLimits,
+  newConversation,
+  step,
+} from './conversation.ts'
+import type { EapTlsKeys, TlsConversation, TlsEngine, TlsFacts } from './engine.ts'
+import { sessionIdOf } from './keys.ts'
+import { decodeEap, EapCode, EapType, identityText } from './packet.ts'
+
+export type { EapLimits } from './conversation.ts'
+
+export type Authorization =
+  | { readonly accept: true }
+  /** `alert` is a number of RFC 8446 §6.2, see `Alert`; `reason` goes to log and metrics. */
+  | { readonly accept: false; readonly alert: number; readonly reason: string }
+
+export interface EapDeps {
+  readonly engine: TlsEngine
+  readonly limits: EapLimits
+  /** Random octets; one is taken when a conversation opens. */
+  readonly random: (length: number) => Buffer
+  /**
+   * Called at most once per conversation, with the DER of the peer's leaf. The key is proven, nothing
+   * else is. What it reserves must be released by the caller when no 'accept' follows.
+   */
+  authorize(certificate: Buffer, facts: TlsFacts): Authorization | Promise<Authorization>
+}
+
+export type EapReply =
+  /** To send in an Access-Challenge. */
+  | { readonly do: 'challenge'; readonly eap: Buffer }
+  | {
+      readonly do: 'accept'
+      readonly eap: Buffer
+      readonly msk: Buffer
+      readonly emsk: Buffer
+      /** 0x0D ‖ Method-Id, the value of EAP-Key-Name. */
+      readonly sessionId: Buffer
+      /** DER of the peer's leaf, as `authorize` saw it. */
+      readonly certificate: Buffer
+      readonly facts: TlsFacts
+    }
+  /** EAP-Failure for an Access-Reject. `reason` is one of a bounded set, `detail` is for the log only. */
+  | {
+      readonly do: 'reject'
+      readonly eap: Buffer
+      readonly reason: string
+      readonly detail?: string
+    }
+  /** The last request again, for an Access-Challenge with Error-Cause 202 (RFC 3579 §2.2). */
+  | { readonly do: 'resend'; readonly eap: Buffer; readonly reason: string }
+  /** No reply is due. */
+  | { readonly do: 'ignore'; readonly reason: string }
+
+export interface Exchange {
+  /**
+   * The EAP-Message of one Access-Request, empty for an EAP-Start. `fragmentSize` is the most octets a
+   * whole EAP packet of ours may have now: the configured size, and Framed-MTU - 4 where the request
+   * names one (RFC 3579 §2.4). While an earlier call has not answered, the answer is 'ignore'.
+   * Rejects only with what `authorize` threw; the conversation is over then.
+   */
+  receive(eap: Buffer, fragmentSize: number): Promise<EapReply>
+  /** Frees the TLS connection; harmless when repeated. */
+  close(): void
+  /** Outer identity, unauthenticated; '' before it is known. For logs and routing only (RFC 9190 §5.6). */
+  readonly identity: string
+  /** Requests sent that were not repetitions: it grows while the conversation makes progress. */
+  readonly progress: number
+  /** True after accept, reject or close. */
+  readonly done: boolean
+}
+
+/** What an accepted peer is given, kept from the decision until its acknowledgement. */
+interface Grant {
+  readonly keys: EapTlsKeys
+  readonly certificate: Buffer
+  readonly facts: TlsFacts
+}
+
+export function openExchange(deps: EapDeps): Exchange {
+  let conversation: Conversation = newConversation(deps.random(1)[0] ?? 0)
+  let tls: TlsConversation | undefined
+  let grant: Grant | undefined
+  let identity = ''
+  let progress = 0
+  let busy = false
+
+  const close = () => {
+    conversation = { name: 'done' }
+    grant = undefined
+    tls?.close()
+    tls = undefined
+  }
+
+  const advance = (event: Parameters<typeof step>[1]): EapAction => {
+    const [next, action] = step(conversation, event, deps.limits)
+    conversation = next
+    return action
+  }
+
+  const runTls = async (flight: Buffer, packetBytesMax: number): Promise<EapAction> => {
+    tls ??= deps.engine.open()
+    const outcome = await tls.feed(flight)
+    const action = advance({ type: 'tls', outcome, packetBytesMax })
+    return action.do === 'decide' && tls !== undefined ? decide(tls, packetBytesMax) : action
+  }
+
+  const decide = async (established: TlsConversation, packetBytesMax: number) => {
+    const certificate = established.peerCertificate()
+    const facts = established.facts()
+    const verdict = await deps.authorize(certificate, facts)
+    // `close` may have been called meanwhile; its TLS connection is gone then.
+    if (tls === undefined) return advance({ type: 'response', bytes: NO_BYTES, packetBytesMax })
+    if (verdict.accept) grant = { keys: established.keys(), certificate, facts }
+    const bytes = verdict.accept ? established.commit() : established.refuse(verdict.alert)
+    const reason = verdict.accept ? '' : verdict.reason
+    const action = advance({
+      type: 'decision',
+      accept: verdict.accept,
+      reason,
+      bytes,
+      packetBytesMax,
+    })
+    // Nothing but an acknowledgement can follow: 70 kB less to hold while waiting for it.
+    tls.close()
+    tls = undefined
+    return action
+  }
+
+  const reply = (action: EapAction): EapReply => {
+    switch (action.do) {
+      case 'send':
+        progress++
+        return { do: 'challenge', eap: action.eap }
+      case 'accept': {
+        if (grant === undefined) throw new Error('accepted without a grant')
+        const { keys, certificate, facts } = grant
+        const { msk, emsk } = keys
+        const sessionId = sessionIdOf(keys)
+        close()
+        return { do: 'accept', eap: action.eap, msk, emsk, sessionId, certificate, facts }
+      }
+      case 'reject':
+        close()
+        return action
+      case 'resend':
+      case 'ignore':
+        return action
+      case 'run-tls':
+      case 'decide':
+        throw new Error(`${action.do} is not a reply`)
+    }
+  }
+
+  return {
+    async receive(eap, fragmentSize) {
+      if (busy) return { do: 'ignore', reason: 'eap-busy' }
+      busy = true
+      try {
+        if (identity === '') identity = readIdentity(eap)
+        const action = advance({ type: 'response', bytes: eap, packetBytesMax: fragmentSize })
+        return reply(action.do === 'run-tls' ? await runTls(action.flight, fragmentSize) : action)
+      } catch (error) {
+        close()
+        throw error
+      } finally {
+        busy = false
+      }
+    },
+    close,
+    get identity() {
+      return identity
+    },
+    get progress() {
+      return progress
+    },
+    get done() {
+      return conversation.name === 'done'
+    },
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0)
+
+function readIdentity(eap: Buffer): string {
+  const packet = decodeEap(eap)
+  const isIdentity = packet?.code === EapCode.response && packet.type === EapType.identity
+  return isIdentity ? identityText(packet.data) : ''
+}

@@ -1,0 +1,341 @@
+// The TlsEngine over node:tls: one server-side TLSSocket per conversation, fed through an in-memory
+// Duplex. The only file of this room with I/O machinery in it. It proves possession of the client's
+// key and nothing more: who issued the certificate and whether it may enter is not decided here.
+//
+// Session tickets: none are sent. TLS 1.3 sends two by default, and node:tls has no option for their
+// number. What was measured on Node 26.10 with a 1.3 client: SSL_OP_NO_TICKET still sends two (158
+// bytes, stateful); sessionTimeout 0 still sends two; `--openssl-config` (or NODE_OPTIONS or
+// OPENSSL_CONF) naming a file with NumTickets = 0 sends none; and so does a ticket key callback that
+// answers 0, which is set from inside the process and is what is done here. In 1.2 that callback
+// leaves an empty ticket (RFC 5077 §3.3) to clients that ask for one. Where a runtime has no such
+// callback, SSL_OP_NO_TICKET makes the tickets small and useless, and everything else still holds.
+
+import { constants } from 'node:crypto'
+import { nextTick } from 'node:process'
+import { Duplex } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import { Alert, plainAlert, sealedAlert } from './alert.ts'
+import type { TlsConversation, TlsEngine, TlsEngineConfig, TlsFacts, TlsOutcome } from './engine.ts'
+import { eapTlsKeys, groupOf, helloRandom } from './keys.ts'
+import { reasonOf } from './reasons.ts'
+
+/** RFC 9190 §2.4: forward secrecy and confidentiality only. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':')
+
+/** No SHA-1. PKCS#1 v1.5 is for RSA client keys in TLS 1.2, which OpenSSL keeps out of 1.3 by itself. */
+const SIGNATURE_ALGORITHMS = [
+  'ecdsa_secp256r1_sha256',
+  'ed25519',
+  'rsa_pss_rsae_sha256',
+  'ecdsa_secp384r1_sha384',
+  'rsa_pss_rsae_sha384',
+  'rsa_pss_rsae_sha512',
+  'rsa_pss_pss_sha256',
+  'rsa_pkcs1_sha256',
+  'rsa_pkcs1_sha384',
+  'rsa_pkcs1_sha512',
+].join(':')
+
+/** secp256k1 is here for the certificates of `direct` devices: TLS 1.2 checks their curve against this list. */
+const GROUPS = 'X25519:P-256:P-384:secp256k1'
+
+/**
+ * Event loop turns after which a silent OpenSSL is taken to wait for bytes that cannot come: a whole
+ * EAP-TLS message has been fed, so half a TLS record in it would hang the conversation for ever.
+ */
+const TURNS_MAX = 2
+/** A tick, then the immediates of two turns at most. */
+const FLUSH_TURNS_MAX = 3
+
+const NO_BYTES: Buffer = Buffer.alloc(0)
+
+/** One engine, and with it one OpenSSL context, per server certificate. Throws where the PEMs do not fit. */
+export function createNodeTlsEngine(config: TlsEngineConfig): TlsEngine {
+  const secureContext = createSecureContext({
+    cert: config.certificatePem,
+    key: config.privateKeyPem,
+    // An empty list, not an absent one: that would load the public roots, build chains for both sides
+    // at each handshake and name the roots to the client.
+    ca: [],
+    minVersion: `TLSv${config.tlsMin}`,
+    maxVersion: `TLSv${config.tlsMax}`,
+    ciphers: CIPHERS,
+    sigalgs: SIGNATURE_ALGORITHMS,
+    ecdhCurve: GROUPS,
+    secureOptions: hasTicketCallback() ? 0 : constants.SSL_OP_NO_TICKET,
+    sessionIdContext: 'datanet-eap-tls',
+  })
+  refuseTickets(secureContext)
+  return { name: 'node', open: () => openConversation(secureContext) }
+}
+
+interface TicketCallback {
+  enableTicketKeyCallback?: () => void
+  onticketkeycallback?: (name: Buffer, iv: Buffer, encrypt: boolean) => unknown
+}
+
+const hasTicketCallback = (): boolean =>
+  typeof (createSecureContext().context as TicketCallback).enableTicketKeyCallback === 'function'
+
+/** Answers 0 to every question for a ticket key: no ticket is made, and none that a client shows is read. */
+function refuseTickets(secureContext: SecureContext): void {
+  const context = secureContext.context as TicketCallback
+  const answer = [0, Buffer.alloc(32), Buffer.alloc(16), Buffer.alloc(16), Buffer.alloc(16)]
+  context.enableTicketKeyCallback?.()
+  context.onticketkeycallback = () => answer
+}
+
+/** What the two ends of one in-memory connection share. */
+interface Wire {
+  readonly duplex: Duplex
+  /** All that TLS has written since the last call, cut anywhere: parse it only as a whole. */
+  take(): Buffer
+  pending(): boolean
+  /** False until node:tls has been told that its last write is done; before that it writes nothing more. */
+  flushed(): boolean
+}
+
+function openWire(): Wire {
+  let chunks: Buffer[] = []
+  let unflushed = 0
+  const written = (done: () => void) => {
+    done()
+    // node:tls learns of it in an immediate that it queues in a tick queued by done(): after that one.
+    unflushed++
+    nextTick(setImmediate, () => unflushed--)
+  }
+  const duplex = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      chunks.push(chunk)
+      written(done)
+    },
+    writev(writes, done) {
+      for (const { chunk } of writes) chunks.push(chunk)
+      written(done)
+    },
+  })
+  return {
+    duplex,
+    pending: () => chunks.length > 0,
+    flushed: () => unflushed === 0,
+    take() {
+      const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+      chunks = []
+      return bytes
+    },
+  }
+}
+
+/** The live part of a conversation; made at its first flight, since it costs some 70 kB. */
+interface Live {
+  readonly socket: TLSSocket
+  readonly wire: Wire
+  readonly progress: Progress
+}
+
+interface Progress {
+  secure: boolean
+  /** An error after the handshake, which node:tls tells by this internal event only. */
+  lateError: Error | undefined
+  /** SERVER_TRAFFIC_SECRET_0, in TLS 1.3. */
+  trafficSecret: Buffer | undefined
+}
+
+function openLive(secureContext: SecureContext): Live {
+  const wire = openWire()
+  const socket = new TLSSocket(wire.duplex, {
+    isServer: true,
+    secureContext,
+    requestCert: true,
+    // On a socket made directly this means only: some certificate must be there, else OpenSSL sends
+    // alert 116 (1.3) or 40 (1.2). Any issuer passes. Node does not document it; the suite tests it.
+    rejectUnauthorized: true,
+  })
+  const progress: Progress = { secure: false, lateError: undefined, trafficSecret: undefined }
+  socket.on('secure', () => {
+    progress.secure = true
+  })
+  socket.on('_tlsError', (error: Error) => {
+    progress.lateError = error
+  })
+  socket.on('error', () => {})
+  wire.duplex.on('error', () => {})
+  socket.on('keylog', (line: Buffer) => {
+    progress.trafficSecret ??= readTrafficSecret(line)
+  })
+  return { socket, wire, progress }
+}
+
+const SECRET_LABEL = 'SERVER_TRAFFIC_SECRET_0 '
+
+/** One line of the SSLKEYLOGFILE format: label, client random, secret, in hex. */
+function readTrafficSecret(line: Buffer): Buffer | undefined {
+  if (line.toString('latin1', 0, SECRET_LABEL.length) !== SECRET_LABEL) return undefined
+  const hex = line.toString('latin1', line.lastIndexOf(' ') + 1).trim()
+  return Buffer.from(hex, 'hex')
+}
+
+type Phase = 'handshake' | 'established' | 'spent' | 'ended'
+
+function openConversation(secureContext: SecureContext): TlsConversation {
+  let phase: Phase = 'handshake'
+  let live: Live | undefined
+  let clientHello = NO_BYTES
+  let serverFlight = NO_BYTES
+  /** What TLS wrote after the client's Finished: the last flight of 1.2, or tickets of 1.3. */
+  let withheld = NO_BYTES
+
+  const established = (): Live => {
+    if (live === undefined || phase === 'handshake' || phase === 'ended') {
+      throw new Error('TLS is not established')
+    }
+    return live
+  }
+  const spend = (): Live => {
+    if (phase !== 'established') throw new Error('TLS is not waiting for a decision')
+    const spent = established()
+    phase = 'spent'
+    return spent
+  }
+  const fail = (bytes: Buffer, reason: string): TlsOutcome => {
+    phase = 'ended'
+    return { status: 'failed', bytes, reason }
+  }
+
+  return {
+    async feed(flight) {
+      if (phase !== 'handshake') return fail(NO_BYTES, 'tls-ended')
+      if (live === undefined) {
+        // A handshake record comes first; nothing else is worth a TLSSocket.
+        if (flight[0] !== 22 || flight[1] !== 3) return fail(NO_BYTES, 'tls-garbage')
+        live = openLive(secureContext)
+        clientHello = flight
+      }
+      const current = live
+      await flush(current.wire)
+      current.wire.duplex.push(flight)
+      for (let turns = 0; turns < TURNS_MAX && !settled(current); turns++) await turn()
+      if (live === undefined) return fail(NO_BYTES, 'tls-closed')
+      const outcome = readOutcome(current)
+      if (outcome.status === 'established') {
+        withheld = current.wire.take()
+        await flush(current.wire)
+        phase = 'established'
+      } else if (outcome.status === 'continue') serverFlight = outcome.bytes
+      else phase = 'ended'
+      return outcome
+    },
+
+    commit() {
+      const { socket, wire } = spend()
+      if (versionOf(socket) === '1.3') socket.write(COMMITMENT)
+      return Buffer.concat([withheld, wire.take()])
+    },
+
+    refuse(alert) {
+      const { socket, progress } = spend()
+      if (versionOf(socket) === '1.2') return plainAlert(alert)
+      const secret = progress.trafficSecret
+      if (secret === undefined) throw new Error('no traffic secret was logged')
+      const cipher = socket.getCipher().standardName
+      const sequence = countRecords(withheld)
+      return Buffer.concat([withheld, sealedAlert({ alert, cipher, secret, sequence })])
+    },
+
+    peerCertificate() {
+      const certificate = established().socket.getPeerX509Certificate()
+      if (certificate === undefined) throw new Error('established without a certificate')
+      return certificate.raw
+    },
+
+    keys() {
+      const { socket } = established()
+      const randoms = [helloRandom(clientHello), helloRandom(serverFlight)]
+      return eapTlsKeys(
+        versionOf(socket),
+        // Node takes no context as undefined; its types do not say so.
+        (length, label, context) => socket.exportKeyingMaterial(length, label, context as Buffer),
+        Buffer.concat(randoms.map((random) => random ?? NO_BYTES)),
+      )
+    },
+
+    facts(): TlsFacts {
+      const { socket } = established()
+      return {
+        version: versionOf(socket),
+        cipher: socket.getCipher().standardName,
+        group: groupOf(versionOf(socket), serverFlight),
+        resumed: socket.isSessionReused(),
+      }
+    },
+
+    close() {
+      phase = 'ended'
+      live?.socket.destroy()
+      live?.wire.duplex.destroy()
+      live = undefined
+      clientHello = serverFlight = withheld = NO_BYTES
+    },
+  }
+}
+
+const versionOf = (socket: TLSSocket) => (socket.getProtocol() === 'TLSv1.3' ? '1.3' : '1.2')
+
+/** The protected success indication of RFC 9190 §2.5, as application data. */
+const COMMITMENT = Buffer.from([0])
+
+/** Waits until node:tls can write; true at once unless the peer answered within one turn of the event loop. */
+async function flush(wire: Wire): Promise<void> {
+  for (let turns = 0; turns < FLUSH_TURNS_MAX && !wire.flushed(); turns++) await turn()
+}
+
+/** What TLS made of a flight that has been pushed. */
+function readOutcome({ socket, wire, progress }: Live): TlsOutcome {
+  const error = progress.lateError ?? socket.errored
+  if (error !== null) {
+    // In 1.2 an error behind the client's Finished leaves our own Finished before the alert in the
+    // wire: a success that must not be seen, so the alert is made here.
+    const late = progress.secure && versionOf(socket) === '1.2'
+    const bytes = late ? plainAlert(Alert.unexpectedMessage) : wire.take()
+    return {
+      status: 'failed',
+      bytes,
+      ...reasonOf((error as NodeJS.ErrnoException).code ?? error.name),
+    }
+  }
+  if (progress.secure) {
+    const certificate = socket.getPeerX509Certificate()
+    return certificate !== undefined
+      ? { status: 'established' }
+      : { status: 'failed', bytes: NO_BYTES, reason: 'tls-no-certificate' }
+  }
+  const bytes = wire.take()
+  if (bytes.length > 0) return { status: 'continue', bytes }
+  return { status: 'failed', bytes, reason: 'tls-incomplete-flight' }
+}
+
+/** Whether TLS has said all it has to say to a flight. */
+function settled({ socket, wire, progress }: Live): boolean {
+  if (socket.errored !== null || progress.lateError !== undefined) return true
+  if (!progress.secure) return wire.pending()
+  // 'secure' comes before the last flight of 1.2 is written; 1.3 has nothing left to write.
+  return socket.getProtocol() === 'TLSv1.3' || wire.pending()
+}
+
+function countRecords(bytes: Buffer): number {
+  let count = 0
+  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) count++
+  return count
+}

@@ -1,0 +1,267 @@
+// An Access-Request becomes a Challenge, an Accept, a Reject or silence. Owns the path from EAP-Message and
+// State to the conversation, and the attributes of the answer. Does no sockets and no RADIUS
+// authenticators: radius.ts hands in verified packets and seals what comes back.
+
+import { createHmac } from 'node:crypto'
+import type { Tariff } from '../accounting/tariff.ts'
+import type { NasEntry } from '../config/config.ts'
+import type { TlsEngine } from '../eap/engine.ts'
+import { type EapReply, openExchange } from '../eap/exchange.ts'
+import { checksumAddress } from '../ethereum/address.ts'
+import { AttributeType } from '../radius/attribute-type.ts'
+import type { VerifiedPacket } from '../radius/authenticator.ts'
+import { joinEapMessage, splitEapMessage } from '../radius/eap-message.ts'
+import { mppeKeyAttributes } from '../radius/hidden.ts'
+import { type Attribute, Code, firstAttribute } from '../radius/packet.ts'
+import { type AdmitDeps, admit, alertFor } from './admit.ts'
+import type { Conversation, Conversations } from './conversations.ts'
+import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+
+/** The part of the configuration a reload can change, read anew for each packet. */
+export interface AccessRules {
+  readonly engine: TlsEngine
+  readonly tariffs: ReadonlyMap<string, Tariff>
+  readonly fragmentSize: number
+  readonly roundsMax: number
+  readonly sessionMaxMs: number
+  readonly perAccount: number
+  readonly staleAfterMs: number
+}
+
+export interface AccessDeps extends AdmitDeps {
+  readonly rules: () => AccessRules
+  readonly conversations: Conversations
+  /** Key of the Chargeable-User-Identity (RFC 4372): the same account looks different to each NAS owner. */
+  readonly chargeableIdentityKey: Buffer
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** What to send: a code with its attributes, or the reason for silence. */
+export type Answer =
+  | { readonly code: number; readonly attributes: readonly Attribute[] }
+  | { readonly drop: string }
+
+/** EAP-Messages joined in one RADIUS packet never exceed it, so 64 KiB bounds a whole TLS flight. */
+const MESSAGE_BYTES_MAX = 65_536
+/** EAP header (4), type, flags and the TLS length: what a fragment adds to its data. */
+const FRAGMENT_OVERHEAD = 10
+/** RFC 2865 §5.12: the smallest Framed-MTU. */
+const FRAMED_MTU_MIN = 64
+/** RFC 2869 §5.16: Acct-Interim-Interval must not be less than 60 seconds. */
+const INTERIM_SECONDS_MIN = 60
+const TERMINATION_ACTION_RADIUS_REQUEST = 1
+const EAP_FAILURE = 4
+
+const uint32 = (value: number): Buffer => {
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+
+/** Answers one verified Access-Request. */
+export async function answerAccess(
+  request: VerifiedPacket,
+  nas: NasEntry,
+  deps: AccessDeps,
+): Promise<Answer> {
+  const eap = joinEapMessage(request)
+  if (eap === undefined) {
+    count(deps, nas, 'not-eap')
+    return { code: Code.accessReject, attributes: [] }
+  }
+  const stateAttribute = firstAttribute(request, AttributeType.state)
+  const conversation =
+    stateAttribute === undefined
+      ? begin(request, nas, deps)
+      : deps.conversations.find(stateAttribute, nas.name)
+  if (conversation === undefined) return unknownState(eap)
+  if (typeof conversation === 'string') return { drop: conversation }
+  if (conversation.busy) return { drop: 'conversation-busy' }
+  conversation.busy = true
+  try {
+    const reply = await conversation.exchange.receive(eap, fragmentSize(request, deps.rules()))
+    return answer(reply, conversation, request, nas, deps)
+  } finally {
+    conversation.busy = false
+  }
+}
+
+/** RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused, so that the peer starts anew. */
+function unknownState(eap: Buffer): Answer {
+  const failure = Buffer.from([EAP_FAILURE, eap[1] ?? 0, 0, 4])
+  return { code: Code.accessReject, attributes: splitEapMessage(failure) }
+}
+
+function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conversation | string {
+  const rules = deps.rules()
+  const nowMs = deps.now()
+  const station = firstAttribute(request, AttributeType.callingStationId)?.toString('latin1') ?? ''
+  const place = {
+    nas: nas.name,
+    station,
+    tariff: rules.tariffs.get(nas.tariff),
+    takesDisconnect: nas.coa !== undefined,
+    sessionMaxMs: rules.sessionMaxMs,
+    perAccount: rules.perAccount,
+    staleAfterMs: rules.staleAfterMs,
+  }
+  const conversation: Conversation = {
+    stateAttribute: deps.random(16),
+    nas: nas.name,
+    station,
+    startedAtMs: nowMs,
+    progressAtMs: nowMs,
+    busy: false,
+    reserved: undefined,
+    refusedAccount: undefined,
+    refusedDetail: undefined,
+    exchange: openExchange({
+      engine: rules.engine,
+      limits: { roundsMax: rules.roundsMax, messageBytesMax: MESSAGE_BYTES_MAX },
+      random: deps.random,
+      async authorize(certificate) {
+        const verdict = await admit(certificate, place, deps)
+        if (verdict.admitted) {
+          conversation.reserved = verdict.session
+          return { accept: true }
+        }
+        conversation.refusedAccount = verdict.account
+        conversation.refusedDetail = verdict.detail
+        return { accept: false, alert: alertFor(verdict.reason), reason: verdict.reason }
+      },
+    }),
+  }
+  const added = deps.conversations.add(conversation, nowMs)
+  if (added === 'added') return conversation
+  conversation.exchange.close()
+  return added
+}
+
+/** RFC 3579 §2.1: an EAP packet must fit the link of the peer, whose size the NAS tells in Framed-MTU. */
+function fragmentSize(request: VerifiedPacket, rules: AccessRules): number {
+  const framedMtu = firstAttribute(request, AttributeType.framedMtu)
+  if (framedMtu?.length !== 4) return rules.fragmentSize
+  const mtu = Math.max(framedMtu.readUInt32BE(0), FRAMED_MTU_MIN)
+  return Math.min(rules.fragmentSize, mtu - 4 - FRAGMENT_OVERHEAD)
+}
+
+function answer(
+  reply: EapReply,
+  conversation: Conversation,
+  request: VerifiedPacket,
+  nas: NasEntry,
+  deps: AccessDeps,
+): Answer {
+  switch (reply.do) {
+    case 'challenge':
+      conversation.progressAtMs = deps.now()
+      return challenge(reply.eap, conversation)
+    case 'resend':
+      return challenge(reply.eap, conversation)
+    case 'ignore':
+      return { drop: reply.reason }
+    case 'reject':
+      finish(conversation, nas, deps, { ok: false, reason: reply.reason, version: undefined })
+      return { code: Code.accessReject, attributes: splitEapMessage(reply.eap) }
+    case 'accept': {
+      const session = conversation.reserved
+      if (session === undefined) throw new Error('an accepted conversation holds no session')
+      conversation.reserved = undefined
+      const attributes = acceptAttributes(reply, session, request, nas, deps)
+      finish(conversation, nas, deps, {
+        ok: true,
+        reason: '',
+        version: reply.facts.version,
+        account: checksumAddress(session.account),
+        session: session.id,
+      })
+      return { code: Code.accessAccept, attributes }
+    }
+  }
+}
+
+function challenge(eap: Buffer, conversation: Conversation): Answer {
+  return {
+    code: Code.accessChallenge,
+    attributes: [
+      { type: AttributeType.state, value: conversation.stateAttribute },
+      ...splitEapMessage(eap),
+    ],
+  }
+}
+
+function acceptAttributes(
+  reply: Extract<EapReply, { do: 'accept' }>,
+  session: NonNullable<Conversation['reserved']>,
+  request: VerifiedPacket,
+  nas: NasEntry,
+  deps: AccessDeps,
+): Attribute[] {
+  const tariff = deps.rules().tariffs.get(session.tariff)
+  const intervalSeconds = Math.ceil((tariff?.intervalMs ?? 0) / 1000)
+  const timeoutSeconds = Math.floor((session.endsAtMs - session.startedAtMs) / 1000)
+  const attributes: Attribute[] = [
+    ...splitEapMessage(reply.eap),
+    { type: AttributeType.userName, value: Buffer.from(checksumAddress(session.account)) },
+    { type: AttributeType.class, value: Buffer.from(`ai:${session.id}`) },
+    { type: AttributeType.sessionTimeout, value: uint32(timeoutSeconds) },
+    { type: AttributeType.terminationAction, value: uint32(TERMINATION_ACTION_RADIUS_REQUEST) },
+    {
+      type: AttributeType.acctInterimInterval,
+      value: uint32(Math.max(INTERIM_SECONDS_MIN, intervalSeconds)),
+    },
+    ...mppeKeyAttributes(reply.msk, request.authenticator, nas.secret, deps.random(4)),
+  ]
+  // RFC 4372 §2.1: the identity is sent where the NAS asked for it, and only there.
+  if (firstAttribute(request, AttributeType.chargeableUserIdentity) !== undefined) {
+    const identity = createHmac('sha256', deps.chargeableIdentityKey)
+      .update(`${session.account}|${nas.merchant ?? nas.name}`)
+      .digest('hex')
+    attributes.push({ type: AttributeType.chargeableUserIdentity, value: Buffer.from(identity) })
+  }
+  // RFC 4072 §2.2: EAP-Key-Name likewise; its value is the EAP Session-Id (RFC 9190 §2.3).
+  if (firstAttribute(request, AttributeType.eapKeyName) !== undefined) {
+    attributes.push({ type: AttributeType.eapKeyName, value: reply.sessionId })
+  }
+  return attributes
+}
+
+interface Outcome {
+  readonly ok: boolean
+  readonly reason: string
+  readonly version: string | undefined
+  readonly account?: string
+  readonly session?: string
+}
+
+/** Ends the conversation and writes its one log line, in the words FreeRADIUS uses. */
+function finish(conversation: Conversation, nas: NasEntry, deps: AccessDeps, outcome: Outcome): void {
+  const { identity } = conversation.exchange
+  const from = `(from client ${nas.name} port 0 cli ${conversation.station})`
+  const seconds = (deps.now() - conversation.startedAtMs) / 1000
+  const facts = {
+    nas: nas.name,
+    station: conversation.station,
+    identity,
+    account: outcome.account ?? conversation.refusedAccount,
+    session: outcome.session,
+    tls: outcome.version,
+    seconds,
+  }
+  if (outcome.ok) {
+    deps.log.info(facts, `Login OK: [${outcome.account}] ${from}`)
+  } else {
+    const detail = conversation.refusedDetail
+    const refused = { ...facts, reason: outcome.reason, detail }
+    deps.log.info(refused, `Login incorrect (${outcome.reason}): [${identity}] ${from}`)
+  }
+  count(deps, nas, outcome.reason)
+  deps.metrics.authenticationSeconds.observe(seconds)
+  deps.conversations.close(conversation)
+}
+
+function count(deps: AccessDeps, nas: NasEntry, reason: string): void {
+  deps.metrics.logins.inc({ nas: nas.name, result: reason === '' ? 'ok' : 'rejected', reason })
+}

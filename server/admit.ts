@@ -1,0 +1,151 @@
+// From a proven certificate to a reserved session, or one reason against it. Joins what certs/ reads from
+// the certificate, what the mirror knows of the account, and the rules of accounting/. Called once per
+// conversation by access.ts, when TLS has proven that the device holds the key.
+
+import { type AdmissionRefusal, decideAdmission } from '../accounting/admission.ts'
+import type { Session, Sessions } from '../accounting/sessions.ts'
+import type { Tariff } from '../accounting/tariff.ts'
+import { type CertificateRefusal, checkValidity, type DeviceIdentity, type Refused } from '../certs/identity.ts'
+import type { Mirror } from '../chain/mirror.ts'
+import type { Address } from '../ethereum/address.ts'
+
+/** Every reason a device with a working TLS handshake can be refused for. */
+export type Refusal = AdmissionRefusal | CertificateRefusal | 'certificate-revoked' | 'tariff-missing' | 'server-full'
+
+/** What admission needs from the rest of the server. */
+export interface AdmitDeps {
+  readonly mirror: Mirror
+  readonly operatorId: number
+  readonly sessions: Sessions
+  readonly readIdentity: (der: Buffer) => DeviceIdentity | Refused
+  readonly now: () => number
+  readonly random: (length: number) => Buffer
+}
+
+/** Where the device is, and the operator's terms there. */
+export interface AdmitPlace {
+  readonly nas: string
+  readonly station: string
+  readonly tariff: Tariff | undefined
+  readonly takesDisconnect: boolean
+  readonly sessionMaxMs: number
+  readonly perAccount: number
+  readonly staleAfterMs: number
+}
+
+export type Admitted =
+  | { readonly admitted: true; readonly session: Session }
+  | {
+      readonly admitted: false
+      readonly reason: Refusal
+      readonly detail: string
+      readonly account?: Address
+    }
+
+/** How long one RPC may hold a conversation when the mirror is stale. */
+const REFRESH_TIMEOUT_MS = 500
+
+// RFC 8446 §6.2 alert numbers: the peer learns the kind of refusal, the log has the exact reason.
+const ALERT_BAD_CERTIFICATE = 42
+const ALERT_UNSUPPORTED_CERTIFICATE = 43
+const ALERT_CERTIFICATE_REVOKED = 44
+const ALERT_CERTIFICATE_EXPIRED = 45
+const ALERT_ACCESS_DENIED = 49
+const ALERT_INTERNAL_ERROR = 80
+
+/** The TLS alert that carries a refusal to the peer. */
+export function alertFor(reason: Refusal): number {
+  switch (reason) {
+    case 'certificate-expired':
+      return ALERT_CERTIFICATE_EXPIRED
+    case 'certificate-revoked':
+      return ALERT_CERTIFICATE_REVOKED
+    case 'certificate-key-unsupported':
+      return ALERT_UNSUPPORTED_CERTIFICATE
+    case 'chain-unavailable':
+    case 'tariff-missing':
+    case 'server-full':
+      return ALERT_INTERNAL_ERROR
+    case 'no-escrow':
+    case 'escrow-with-another-operator':
+    case 'insufficient-escrow':
+    case 'too-many-sessions':
+      return ALERT_ACCESS_DENIED
+    default:
+      return ALERT_BAD_CERTIFICATE
+  }
+}
+
+/** Whether the mirror can be believed about this account now; asks the node once, briefly, where it can't. */
+async function mirrorIsCurrent(deps: AdmitDeps, place: AdmitPlace, account: Address): Promise<boolean> {
+  const stale = deps.now() - deps.mirror.heardAtMs() >= place.staleAfterMs
+  const known = deps.mirror.channel(deps.operatorId, account) !== undefined
+  // An outage changes nothing for known accounts until stale_after; of an unknown account the mirror can't
+  // say "no deposit" while it is cut off, since the deposit may be in a block it has not seen.
+  if (!stale && (known || deps.mirror.connected())) return true
+  return deps.mirror.refresh(REFRESH_TIMEOUT_MS)
+}
+
+/** Decides on one device; on yes the session is already in the table with its reserve taken. */
+export async function admit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): Promise<Admitted> {
+  const identity = deps.readIdentity(der)
+  if ('refusal' in identity) {
+    return { admitted: false, reason: identity.refusal, detail: identity.detail }
+  }
+  const { account } = identity
+  const refuse = (reason: Refusal, detail: string): Admitted => ({
+    admitted: false,
+    reason,
+    detail,
+    account,
+  })
+  const invalid = checkValidity(identity, Math.floor(deps.now() / 1000))
+  if (invalid !== undefined) return refuse(invalid.refusal, invalid.detail)
+  if (place.tariff === undefined) return refuse('tariff-missing', `no tariff for ${place.nas}`)
+  if (!(await mirrorIsCurrent(deps, place, account))) {
+    return refuse('chain-unavailable', 'the chain node has not been heard for too long')
+  }
+  // RFC 9190 §5.4: revocation is checked at every authentication.
+  if (deps.mirror.deviceKey(account, identity.spkiSha256) === 'disabled') {
+    return refuse('certificate-revoked', 'the account disabled this key on chain')
+  }
+  return reserve(account, place.tariff, place, deps)
+}
+
+/** Decision and reserve in one synchronous step: nothing may be awaited between the two. */
+function reserve(account: Address, tariff: Tariff, place: AdmitPlace, deps: AdmitDeps): Admitted {
+  const channel = deps.mirror.channel(deps.operatorId, account)
+  const others = deps.sessions.others(account, place.nas, place.station)
+  const elsewhere = deps.mirror.operatorsWithDeposit(account).some((o) => o !== deps.operatorId)
+  const decision = decideAdmission(
+    {
+      account,
+      deposit: channel?.deposit ?? 0n,
+      highestVoucher: channel?.highestVoucher ?? 0n,
+      reserved: others.reserved,
+      openSessions: others.count,
+      depositElsewhere: elsewhere,
+    },
+    tariff,
+    place,
+  )
+  if (!decision.admit) {
+    return { admitted: false, reason: decision.reason, detail: decision.detail, account }
+  }
+  if (deps.sessions.full) {
+    return { admitted: false, reason: 'server-full', detail: 'the session table is full', account }
+  }
+  const startedAtMs = deps.now()
+  const session: Session = {
+    id: deps.random(16).toString('hex'),
+    account,
+    nas: place.nas,
+    station: place.station,
+    tariff: tariff.name,
+    reserve: decision.reserve,
+    startedAtMs,
+    endsAtMs: startedAtMs + decision.timeoutMs,
+  }
+  deps.sessions.open(session)
+  return { admitted: true, session }
+}

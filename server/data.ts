@@ -1,0 +1,94 @@
+// The data directory: keys, tokens and certificates the operator owns. Owns their file names, modes and
+// making them at the first start. Every write is a temporary file, fsync, rename, so a crash leaves the
+// old file or the new one. Called by main.ts at start and at reload.
+
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { accountOf } from '../ethereum/signature.ts'
+
+/** The files of data/, as absolute paths. */
+export function dataPaths(directory: string) {
+  const at = (name: string): string => join(directory, name)
+  return {
+    directory,
+    config: at('datanet.yaml'),
+    operatorKey: at('operator-key'),
+    adminToken: at('admin-token'),
+    serverCertificate: at('server.crt'),
+    serverKey: at('server.key'),
+    caCertificate: at('ca.crt'),
+    caKey: at('ca.key'),
+    database: at('datanet.sqlite'),
+    chain: at('chain'),
+  }
+}
+export type DataPaths = ReturnType<typeof dataPaths>
+
+/** Writes a whole file durably: the name holds either the old bytes or the new ones, never a part. */
+export function writeDurably(path: string, text: string, mode: number): void {
+  const temporary = `${path}.new`
+  rmSync(temporary, { force: true })
+  const file = openSync(temporary, 'wx', mode)
+  try {
+    writeSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(temporary, path)
+  const directory = openSync(dirname(path), 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
+
+/** The text of a file, made by `make` and written with the mode where it does not exist yet. */
+export function readOrCreate(path: string, mode: number, make: () => string): string {
+  if (!existsSync(path)) writeDurably(path, make(), mode)
+  return readFileSync(path, 'utf8')
+}
+
+/** Makes data/ where it is absent; only its owner may look in, since keys lie there. */
+export function openDataDirectory(directory: string): DataPaths {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  return dataPaths(directory)
+}
+
+/** The operator's account key, 32 bytes, made at the first start; throws where the file holds anything else. */
+export function readOperatorKey(paths: DataPaths, random: (length: number) => Buffer): Buffer {
+  const make = (): string => {
+    for (;;) {
+      const candidate = random(32)
+      try {
+        accountOf(candidate)
+        return `0x${candidate.toString('hex')}\n`
+      } catch {
+        // Outside 1..n-1, which happens once in 2^128: draw again.
+      }
+    }
+  }
+  const text = readOrCreate(paths.operatorKey, 0o600, make).trim()
+  const hex = /^(?:0x)?([0-9a-fA-F]{64})$/.exec(text)?.[1]
+  if (hex === undefined) {
+    throw new Error(`${paths.operatorKey} is not a private key: 64 hex digits are expected`)
+  }
+  return Buffer.from(hex, 'hex')
+}
+
+/** The bearer token of the operator's HTTP calls, made at the first start. */
+export function readAdminToken(paths: DataPaths, random: (length: number) => Buffer): string {
+  const make = (): string => `${random(32).toString('base64url')}\n`
+  return readOrCreate(paths.adminToken, 0o600, make).trim()
+}

@@ -1,0 +1,55 @@
+// The routes of the operator's own tools: reload and the state of the chain mirror. Each needs the bearer
+// token of data/admin-token, in the Authorization header only. Called by http.ts.
+
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import type { Mirror } from '../chain/mirror.ts'
+import type { ConfigProblem } from '../config/config.ts'
+import { checksumAddress } from '../ethereum/address.ts'
+import { HttpError } from './http-error.ts'
+import type { PublicDeps } from './http-public.ts'
+
+export interface AdminDeps extends PublicDeps {
+  readonly adminToken: string
+  readonly mirror: Mirror
+  /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
+  readonly durableBlock: (() => number) | undefined
+  readonly reload: () => Promise<readonly ConfigProblem[]>
+}
+
+const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+/** Registers the operator's routes behind the token. */
+export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
+  const expected = sha256(`Bearer ${deps.adminToken}`)
+  routes.addHook('onRequest', async (request) => {
+    // Hashing first makes both sides one length, so the comparison tells nothing but equal or not.
+    if (!timingSafeEqual(sha256(request.headers.authorization ?? ''), expected)) {
+      throw new HttpError(401, 'unauthorized', 'send Authorization: Bearer with data/admin-token')
+    }
+  })
+  routes.post('/v1/reload', async (_request, reply) => {
+    const problems = await deps.reload()
+    if (problems.length === 0) return { reloaded: true }
+    const message = 'the configuration has problems; the old one stays in force'
+    return reply.code(422).send({ error: { code: 'configuration', message }, problems })
+  })
+  routes.get('/v1/chain/status', async () => {
+    const { facts, mirror } = deps
+    const heardAtMs = mirror.heardAtMs()
+    const staleAfterMs = deps.runtime().rules.staleAfterMs
+    return {
+      chainId: Number(facts.chainId),
+      rpc: deps.embedded === undefined ? deps.chainRpc : `${deps.baseUrl()}/v1/chain`,
+      contract: checksumAddress(facts.contract),
+      token: { ...facts.token, address: checksumAddress(facts.token.address) },
+      operatorId: facts.operatorId,
+      account: checksumAddress(facts.account),
+      block: mirror.head()?.number ?? null,
+      durableBlock: deps.durableBlock?.() ?? null,
+      connected: mirror.connected(),
+      heardAt: Math.floor(heardAtMs / 1000),
+      stale: deps.now() - heardAtMs >= staleAfterMs,
+    }
+  })
+}

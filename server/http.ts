@@ -1,0 +1,106 @@
+// The HTTP side: one fastify instance with its guards (Host header, body limit, rate limits, one error
+// shape) and the routes of its three kinds. Holds no logic of its own; each route calls what main.ts
+// handed in. No CORS: no other site's page has business here.
+
+import { isIP } from 'node:net'
+import rateLimit from '@fastify/rate-limit'
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import type { Endpoint } from '../config/config.ts'
+import { consoleHeaders, consolePage } from './console.ts'
+import { type AdminDeps, adminRoutes } from './http-admin.ts'
+import { HttpError } from './http-error.ts'
+import { type PublicDeps, publicRoutes } from './http-public.ts'
+import type { Metrics } from './metrics.ts'
+
+export interface HttpDeps extends PublicDeps, AdminDeps {
+  readonly metrics: Metrics
+  /** Whether everything a device needs is up; the reason where it is not. */
+  readonly readiness: () => string | undefined
+  readonly publicUrl: () => string | null
+}
+
+/** A raw transaction of 64 KiB is 131 kB of hex; nothing else comes near it. */
+const BODY_BYTES_MAX = 160 * 1024
+/** Enough for any client of ours; a flood from one address is cut here before it reaches a handler. */
+const REQUESTS_PER_SECOND = 100
+const REQUEST_TIMEOUT_MS = 10_000
+
+/** DNS rebinding: a page of another site reaches us under its own name, never under an address or ours. */
+function isOwnHost(header: string | undefined, publicUrl: string | null): boolean {
+  if (header === undefined) return false
+  const host = header.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1').toLowerCase()
+  if (host === 'localhost' || isIP(host) !== 0) return true
+  return publicUrl !== null && host === new URL(publicUrl).hostname
+}
+
+/** Builds and binds it; rejects with the system's error where the port can't be had. */
+export async function openHttp(
+  listen: Endpoint,
+  deps: HttpDeps,
+): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
+  const app = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    logger: false,
+  })
+  guard(app, deps)
+  await app.register(rateLimit, { max: REQUESTS_PER_SECOND, timeWindow: 1_000 })
+  await app.register(async (routes) => publicRoutes(routes, deps))
+  await app.register(async (routes) => adminRoutes(routes, deps))
+  await app.register(async (routes) => healthRoutes(routes, deps))
+  await app.listen({ host: listen.host, port: listen.port })
+  const address = app.server.address()
+  if (address === null || typeof address === 'string') throw new Error('HTTP has no address')
+  return {
+    endpoint: { host: address.address, port: address.port },
+    close: () => app.close(),
+  }
+}
+
+function guard(app: FastifyInstance, deps: HttpDeps): void {
+  app.addHook('onRequest', async (request) => {
+    if (!isOwnHost(request.headers.host, deps.publicUrl())) {
+      throw new HttpError(421, 'wrong-host', 'this server does not answer under that Host')
+    }
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('x-content-type-options', 'nosniff')
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const message = `there is no ${request.method} ${request.url.split('?')[0]}`
+    return reply.code(404).send({ error: { code: 'not-found', message } })
+  })
+  app.setErrorHandler((error: FastifyError, _request, reply) => {
+    const status = error.statusCode ?? 500
+    if (status >= 500) {
+      deps.log.error({ err: error }, 'an HTTP request could not be handled')
+      const message = error instanceof HttpError ? error.message : 'the server could not do that'
+      const code = error instanceof HttpError ? error.code : 'internal-error'
+      return reply.code(status).send({ error: { code, message } })
+    }
+    const code = error instanceof HttpError ? error.code : nameOf(status)
+    return reply.code(status).send({ error: { code, message: error.message } })
+  })
+}
+
+const nameOf = (status: number): string =>
+  ({ 413: 'body-too-large', 415: 'unsupported-media-type', 429: 'too-many-requests' })[status] ??
+  'malformed-request'
+
+function healthRoutes(routes: FastifyInstance, deps: HttpDeps): void {
+  routes.get('/healthz', async () => ({ status: 'ok' }))
+  routes.get('/readyz', async (_request, reply) => {
+    const reason = deps.readiness()
+    if (reason === undefined) return { status: 'ready' }
+    return reply.code(503).send({ error: { code: 'not-ready', message: reason } })
+  })
+  routes.get('/metrics', async (_request, reply) => {
+    reply.header('content-type', deps.metrics.registry.contentType)
+    return deps.metrics.registry.metrics()
+  })
+  routes.get('/', async (_request, reply) => {
+    reply.headers(consoleHeaders)
+    return consolePage
+  })
+}

@@ -1,0 +1,242 @@
+// The operator's process, built top to bottom and taken down in reverse. The composition root: it makes
+// every part, hands each exactly what it needs, and decides nothing else. Called by `datanet serve`.
+
+import { hkdfSync, randomBytes } from 'node:crypto'
+import { createSessions, type Sessions } from '../accounting/sessions.ts'
+import { identityReader } from '../certs/identity.ts'
+import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config.ts'
+import { payPlaceDomain } from '../ethereum/typed-data.ts'
+import type { VerifiedPacket } from '../radius/authenticator.ts'
+import { createDuplicates } from '../radius/duplicates.ts'
+import { type AccessDeps, type Answer, answerAccess } from './access.ts'
+import { noticeAccounting } from './accounting.ts'
+import { banner, httpUrl } from './banner.ts'
+import { loadOperatorCertificate } from './certificate.ts'
+import { type ChainSide, startChain } from './chain-side.ts'
+import { type ConfigSource, readConfig } from './config-source.ts'
+import { type Conversations, createConversations } from './conversations.ts'
+import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
+import { endUncovered } from './escrow-watch.ts'
+import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError } from './explain.ts'
+import { openHttp } from './http.ts'
+import { createLog, type Log, rateLimited } from './log.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { createRadiusHandler, type RadiusPort } from './radius.ts'
+import { createReload } from './reload.ts'
+import { buildRuntime, type Runtime } from './runtime.ts'
+import { openUdpPort, type UdpPort } from './socket.ts'
+
+export interface ServeOptions {
+  /** The configuration file; undefined: DATA/datanet.yaml, written at the first start. */
+  readonly configPath: string | undefined
+  readonly dataDir: string
+}
+
+/** What to do at the end, last made first undone. */
+type Undo = (() => Promise<void> | void)[]
+
+/** About 400 bytes a session: 100,000 of them are 40 MB. */
+const SESSIONS_MAX = 100_000
+/** A verified binding is about 300 bytes; 20,000 devices cover a large operator's day. */
+const IDENTITIES_MAX = 20_000
+/** Cached replies of about 1.5 kB: 16,384 of them are 25 MB. */
+const DUPLICATES_MAX = 16_384
+const SWEEP_MS = 1_000
+const LOG_ONCE_PER_MS = 10_000
+const LOG_KEYS_MAX = 10_000
+
+/** Runs until a signal ends it; resolves with the process's exit code. */
+export async function serve(options: ServeOptions): Promise<number> {
+  const asked = signalled(['SIGINT', 'SIGTERM'])
+  const undo: Undo = []
+  let log: Log | undefined
+  try {
+    const paths = openDataDirectory(options.dataDir)
+    const isDefault = options.configPath === undefined
+    const source: ConfigSource = { path: options.configPath ?? paths.config, isDefault }
+    const read = readConfig(source, randomBytes)
+    if ('problems' in read) return reportProblems(source, read.problems)
+    log = createLog(read.config.log.level)
+    for (const warning of read.warnings) log.warn({ path: warning.path }, warning.message)
+    const failed = await start(read.config, source, paths, log, undo)
+    const why = await Promise.race([asked, failed])
+    log.info(`stopping: ${why.text}`)
+    return why.exitCode
+  } catch (error) {
+    const { reason, exitCode } = explain(error)
+    log?.fatal({ err: error }, 'the server could not start')
+    process.stderr.write(`datanet: ${reason}\n`)
+    return exitCode
+  } finally {
+    for (const step of undo.reverse()) await step()
+    log?.info('stopped')
+  }
+}
+
+interface Ending {
+  readonly text: string
+  readonly exitCode: number
+}
+
+/** A second signal of the same kind finds no handler any more and ends the process at once. */
+function signalled(signals: readonly NodeJS.Signals[]): Promise<Ending> {
+  return new Promise((resolve) => {
+    for (const signal of signals) {
+      process.once(signal, () => resolve({ text: signal, exitCode: 0 }))
+    }
+  })
+}
+
+function reportProblems(source: ConfigSource, problems: readonly ConfigProblem[]): number {
+  for (const problem of problems) {
+    process.stderr.write(`${source.path}:${problem.line}: ${problem.path}: ${problem.message}\n`)
+  }
+  return EXIT_CONFIGURATION
+}
+
+/** Builds every part and opens the ports; resolves with the promise of a failure that must end the server. */
+async function start(
+  config: Config,
+  source: ConfigSource,
+  paths: DataPaths,
+  log: Log,
+  undo: Undo,
+): Promise<Promise<Ending>> {
+  const deps = { now: Date.now, random: randomBytes }
+  const operatorKey = readOperatorKey(paths, randomBytes)
+  const adminToken = readAdminToken(paths, randomBytes)
+  const certificate = await loadOperatorCertificate(config, paths, deps)
+  const chain = await startChain({ config, paths, operatorKey, certificate, log, ...deps })
+  undo.push(() => chain.stop())
+
+  const metrics = createMetrics()
+  let runtime = buildRuntime(config, certificate, chain.facts.token.decimals)
+  const current = (): Runtime => runtime
+  const sessions = createSessions(SESSIONS_MAX, (session, why) => {
+    metrics.sessionEnds.inc({ why })
+    log.info({ session: session.id, account: session.account, nas: session.nas, why }, 'session ended')
+  })
+  const conversations = createTable(current, sessions)
+  undo.push(() => conversations.closeAll())
+  const { chainId, contract, operatorId } = chain.facts
+  const domain = { chainId, contract, separator: payPlaceDomain(chainId, contract) }
+  const access: AccessDeps = {
+    ...deps,
+    ...{ mirror: chain.mirror, operatorId, sessions, conversations, log, metrics },
+    readIdentity: identityReader(domain, IDENTITIES_MAX),
+    rules: () => runtime.rules,
+    chargeableIdentityKey: Buffer.from(hkdfSync('sha256', operatorKey, '', 'datanet chargeable identity v1', 32)),
+  }
+  undo.push(
+    chain.mirror.onChange((accounts) => {
+      const ended = endUncovered(accounts, operatorId, chain.mirror, sessions)
+      for (const session of ended) log.warn({ session: session.id }, 'escrow was taken back by the chain')
+    }),
+  )
+  const ports = await openRadius(config, current, access, undo)
+  const sweep = setInterval(() => sweepTables(access, chain, metrics), SWEEP_MS)
+  undo.push(() => clearInterval(sweep))
+
+  const reload = createReload({
+    ...{ source, log, random: randomBytes, runtime: current },
+    replace: (next) => {
+      runtime = next
+    },
+    build: (next, withCertificate) => buildRuntime(next, withCertificate, chain.facts.token.decimals),
+    loadCertificate: (next) => loadOperatorCertificate(next, paths, deps),
+    pinnedSpki: () => chain.pinnedSpki(),
+  })
+  const onHangup = (): void => void reload()
+  process.on('SIGHUP', onHangup)
+  undo.push(() => void process.removeListener('SIGHUP', onHangup))
+
+  const { listen } = config.http
+  let http: { endpoint: Endpoint; close(): Promise<void> }
+  const baseUrl = (): string => runtime.config.http.publicUrl ?? httpUrl(http.endpoint)
+  try {
+    http = await openHttp(listen, {
+      ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
+      ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload, now: Date.now },
+      durableBlock: chain.durableBlock,
+      readiness: () => readiness(chain, current()),
+      publicUrl: () => runtime.config.http.publicUrl,
+    })
+  } catch (error) {
+    throw portError(error, listen, 'http.listen')
+  }
+  undo.push(() => http.close())
+  const listening = { ...ports, http: http.endpoint }
+  log.info(listening, 'ready to process requests')
+  process.stdout.write(banner(config, listening, current().nasOf('127.0.0.1')?.secret))
+  return chain.failed.then((text) => ({ text, exitCode: EXIT_UNAVAILABLE }))
+}
+
+function createTable(runtime: () => Runtime, sessions: Sessions): Conversations {
+  const limits = () => {
+    const { sessionsMax, timeoutMs } = runtime().config.eap
+    return { conversationsMax: sessionsMax, idleMs: timeoutMs }
+  }
+  return createConversations(limits, ({ reserved }) => {
+    // The decision was yes but the peer never took the Accept: its escrow is free again.
+    if (reserved !== undefined) sessions.close(reserved.id, 'abandoned')
+  })
+}
+
+async function openRadius(
+  config: Config,
+  runtime: () => Runtime,
+  access: AccessDeps,
+  undo: Undo,
+): Promise<{ auth: Endpoint; accounting: Endpoint }> {
+  const { log, metrics, now } = access
+  const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_KEYS_MAX)
+  const open = async (
+    port: RadiusPort,
+    answer: (request: VerifiedPacket, nas: NasEntry) => Promise<Answer>,
+  ): Promise<Endpoint> => {
+    const handle = createRadiusHandler({
+      ...{ port, answer, now, log, logRate, metrics },
+      nasOf: (address) => runtime().nasOf(address),
+      duplicates: createDuplicates({
+        lifetimeMs: config.radius.duplicateCacheMs,
+        entriesMax: DUPLICATES_MAX,
+      }),
+      rejectDelayMs: () => runtime().config.radius.rejectDelayMs,
+    })
+    const endpoint = config.radius[port]
+    let opened: UdpPort
+    try {
+      opened = await openUdpPort(endpoint, handle, {
+        inWorkMax: config.radius.queueMax,
+        onOverflow: () => metrics.dropped.inc({ reason: 'queue-full' }),
+        onError: (error) => log.error({ err: error, port }, 'UDP error'),
+      })
+    } catch (error) {
+      throw portError(error, endpoint, `radius.${port}`)
+    }
+    undo.push(() => opened.close())
+    return opened.endpoint
+  }
+  const auth = await open('auth', (request, nas) => answerAccess(request, nas, access))
+  const accounting = await open('accounting', async (request, nas) => {
+    noticeAccounting(request, nas, access.sessions)
+    return { drop: 'accounting-not-stored' }
+  })
+  return { auth, accounting }
+}
+
+function sweepTables(access: AccessDeps, chain: ChainSide, metrics: Metrics): void {
+  const nowMs = access.now()
+  access.conversations.sweep(nowMs)
+  access.sessions.closeExpired(nowMs)
+  metrics.conversations.set(access.conversations.size)
+  metrics.sessions.set(access.sessions.size)
+  metrics.chainHeard.set(Math.floor(chain.mirror.heardAtMs() / 1000))
+  metrics.chainBlock.set(chain.mirror.head()?.number ?? 0)
+}
+
+function readiness(chain: ChainSide, runtime: Runtime): string | undefined {
+  const silentMs = Date.now() - chain.mirror.heardAtMs()
+  if (silentMs < runtime.rules.staleAfterMs) return undefined
+  return `the chain node was last heard ${Math.floor(silentMs / 1000)} s ago`
+}

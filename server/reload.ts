@@ -1,0 +1,60 @@
+// SIGHUP and POST /v1/reload: clients, tariffs, limits and the certificate are read again and replace the
+// old ones whole; with any problem the old ones stay in force. Sockets, chain and storage need a restart.
+
+import type { Config, ConfigProblem } from '../config/config.ts'
+import type { OperatorCertificate } from './certificate.ts'
+import { type ConfigSource, readConfig } from './config-source.ts'
+import type { Log } from './log.ts'
+import type { Runtime } from './runtime.ts'
+
+export interface ReloadDeps {
+  readonly source: ConfigSource
+  readonly random: (length: number) => Buffer
+  readonly log: Log
+  readonly runtime: () => Runtime
+  readonly replace: (runtime: Runtime) => void
+  readonly build: (config: Config, certificate: OperatorCertificate) => Runtime
+  readonly loadCertificate: (config: Config) => Promise<OperatorCertificate>
+  /** The SPKI pinned on chain; a certificate with another key would lock every device out. */
+  readonly pinnedSpki: () => readonly string[]
+}
+
+/** Keys whose change takes effect only at a restart; said instead of silently ignored. */
+function needsRestart(before: Config, after: Config): string[] {
+  const fixed: readonly [string, unknown, unknown][] = [
+    ['radius.auth', before.radius.auth, after.radius.auth],
+    ['radius.accounting', before.radius.accounting, after.radius.accounting],
+    ['http.listen', before.http.listen, after.http.listen],
+    ['chain', before.chain, after.chain],
+    ['log', before.log, after.log],
+  ]
+  return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key)
+}
+
+/** The reload; resolves with the problems, none meaning that the new configuration is in force. */
+export function createReload(deps: ReloadDeps): () => Promise<readonly ConfigProblem[]> {
+  return async () => {
+    const read = readConfig(deps.source, deps.random)
+    if ('problems' in read) {
+      deps.log.error({ problems: read.problems }, 'reload refused: the old configuration stays')
+      return read.problems
+    }
+    try {
+      const certificate = await deps.loadCertificate(read.config)
+      if (!deps.pinnedSpki().includes(certificate.spkiSha256)) {
+        throw new Error('its key is not the one registered on chain; restart to register it')
+      }
+      const before = deps.runtime().config
+      deps.replace(deps.build(read.config, certificate))
+      const restart = needsRestart(before, read.config)
+      for (const warning of read.warnings) deps.log.warn({ path: warning.path }, warning.message)
+      if (restart.length > 0) deps.log.warn({ keys: restart }, 'changed keys that need a restart')
+      deps.log.info({ clients: read.config.clients.length }, 'configuration reloaded')
+      return []
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      deps.log.error({ reason: message }, 'reload refused: the old configuration stays')
+      return [{ path: 'eap.certificate', line: 0, message }]
+    }
+  }
+}

@@ -1,0 +1,50 @@
+// The part of the configuration that SIGHUP or `datanet client add` can change while the server runs,
+// turned into what the hot path reads: the NAS lookup, priced tariffs, the TLS engine. A new one replaces
+// the old one whole, or not at all. Called by main.ts and reload.ts.
+
+import { priceTariff, type Tariff } from '../accounting/tariff.ts'
+import { nasLookup } from '../config/clients.ts'
+import type { Config, NasEntry } from '../config/config.ts'
+import { createNodeTlsEngine } from '../eap/tls.ts'
+import type { AccessRules } from './access.ts'
+import type { OperatorCertificate } from './certificate.ts'
+
+/** Everything a reload replaces. */
+export interface Runtime {
+  readonly config: Config
+  readonly certificate: OperatorCertificate
+  readonly nasOf: (address: string) => NasEntry | undefined
+  readonly rules: AccessRules
+}
+
+/** Builds it; throws RangeError for a price finer than the token, or OpenSSL's error for a bad key pair. */
+export function buildRuntime(
+  config: Config,
+  certificate: OperatorCertificate,
+  tokenDecimals: number,
+): Runtime {
+  const tariffs = new Map<string, Tariff>()
+  for (const [name, terms] of config.tariffs) {
+    tariffs.set(name, priceTariff(name, terms, tokenDecimals))
+  }
+  const engine = createNodeTlsEngine({
+    certificatePem: certificate.certificatePem,
+    privateKeyPem: certificate.privateKeyPem,
+    tlsMin: config.eap.tlsMin,
+    tlsMax: config.eap.tlsMax,
+  })
+  return {
+    config,
+    certificate,
+    nasOf: nasLookup(config.clients),
+    rules: {
+      engine,
+      tariffs,
+      fragmentSize: config.eap.fragmentSize,
+      roundsMax: config.eap.roundsMax,
+      sessionMaxMs: config.sessions.maxMs,
+      perAccount: config.sessions.perAccount,
+      staleAfterMs: config.chain.staleAfterMs,
+    },
+  }
+}
