@@ -13,6 +13,8 @@ export interface LoadSpec {
   readonly port: number
   readonly secret: string
   readonly tls: TlsVersion
+  /** OpenSSL group list of the supplicants. */
+  readonly groups: string
   readonly credentials: readonly LoadCredential[]
   readonly count: number
   readonly inFlight: number
@@ -70,7 +72,7 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
     supplicant: createSupplicant({
       tlsMin: spec.tls,
       tlsMax: spec.tls,
-      groups: 'P-256',
+      groups: spec.groups,
       certificatePem: credential.certificatePem,
       keyPem: credential.keyPem,
     }),

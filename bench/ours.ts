@@ -2,16 +2,16 @@
 // checked) and enrols accounts with bound certificates and deposits through its public HTTP side only.
 // Measures nothing. Called by contestants.ts.
 
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { createPublicKey, randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Interface, JsonRpcProvider, Wallet } from 'ethers'
 import { deriveDeviceKey, makeBoundCertificate } from '../certs/device.ts'
-import { accountOf } from '../ethereum/signature.ts'
 import { parseAddress } from '../ethereum/address.ts'
+import { accountOf } from '../ethereum/signature.ts'
 import type { LoadCredential } from './load.ts'
 import { freeUdpPort, type RunningServer, startServer } from './peers.ts'
 
@@ -59,7 +59,16 @@ export async function startOurs(options: OursOptions): Promise<RunningServer> {
   const server = await startServer({
     ...options,
     name: 'Datanet',
-    command: [process.execPath, ...options.nodeArguments, MAIN, 'serve', '--config', config, '--data', data],
+    command: [
+      process.execPath,
+      ...options.nodeArguments,
+      MAIN,
+      'serve',
+      '--config',
+      config,
+      '--data',
+      data,
+    ],
     port: ports.auth,
     cpu: options.cpu,
   })
@@ -104,36 +113,41 @@ interface OperatorAnswer {
   readonly contract: string
   readonly chainId: number
   readonly rpc: string
+  readonly serverName: string
   readonly token: { readonly address: string }
 }
 
 /** What the enrolled devices and the other servers need. */
 export interface Enrolment {
   readonly credentials: readonly LoadCredential[]
-  /** The server's certificate chain as it sends it, and the CA devices trust. */
-  readonly serverName: string
+  /** The server's chain as it sends it and its key; the other servers get the same. */
+  readonly certificatePem: string
+  readonly keyPem: string
+  /** The CA and the name devices trust. */
   readonly caPem: string
+  readonly serverName: string
 }
 
 /** Makes accounts with bound certificates and one deposit each. */
-export async function enrol(http: number, accounts: number): Promise<Enrolment> {
-  const url = `http://127.0.0.1:${http}`
+export async function enrol(options: OursOptions, accounts: number): Promise<Enrolment> {
+  const url = `http://127.0.0.1:${options.ports.http}`
   const response = await fetch(`${url}/v1/operator`)
-  const operator: OperatorAnswer & { serverName: string; certificates: string[] } =
-    await response.json()
+  const operator = (await response.json()) as OperatorAnswer
   const contract = parseAddress(operator.contract)
   if (contract === undefined) throw new Error('/v1/operator names no contract')
   const nowSeconds = Math.floor(Date.now() / 1000)
   const keys = Array.from({ length: accounts }, () => randomBytes(32))
   await deposit(url, operator, keys.map(accountOf))
   const credentials: LoadCredential[] = []
+  // Short names: servers that check chains list the names they trust in their flight, which must not
+  // cost them a fragment that ours, which lists none, does not send.
   for (const [number, accountKey] of keys.entries()) {
-    const domain = { chainId: BigInt(operator.chainId), contract, name: `bench${number}` }
+    const domain = { chainId: BigInt(operator.chainId), contract, name: `b${number}` }
     const keyPem = deriveDeviceKey({ accountKey, ...domain })
-    const certificatePem = await makeBoundCertificate({
+    const certificatePem = makeBoundCertificate({
       accountKey,
       ...domain,
-      publicKey: keyPem,
+      publicKey: createPublicKey(keyPem).export({ type: 'spki', format: 'pem' }).toString(),
       signingKeyPem: keyPem,
       notBefore: nowSeconds - 600,
       notAfter: nowSeconds + 86_400,
@@ -141,12 +155,22 @@ export async function enrol(http: number, accounts: number): Promise<Enrolment> 
     })
     credentials.push({ identity: 'anonymous@bench.test', certificatePem, keyPem })
   }
-  const caPem = operator.certificates[1] ?? operator.certificates[0] ?? ''
-  return { credentials, serverName: operator.serverName, caPem }
+  const file = (name: string): string => readFileSync(join(options.directory, 'data', name), 'utf8')
+  return {
+    credentials,
+    certificatePem: file('server.crt'),
+    keyPem: file('server.key'),
+    caPem: file('ca.crt'),
+    serverName: operator.serverName,
+  }
 }
 
 /** One payer draws on the faucet once and deposits for everybody. */
-async function deposit(url: string, operator: OperatorAnswer, accounts: readonly string[]): Promise<void> {
+async function deposit(
+  url: string,
+  operator: OperatorAnswer,
+  accounts: readonly string[],
+): Promise<void> {
   const payer = Wallet.createRandom()
   const sum = DEPOSIT * BigInt(accounts.length)
   const answer = await fetch(`${url}/v1/faucet`, {
@@ -166,7 +190,10 @@ async function deposit(url: string, operator: OperatorAnswer, accounts: readonly
   ])
   const parts = [{ operator: operator.operatorId, amount: DEPOSIT }]
   const transactions = [
-    { to: operator.token.address, data: calls.encodeFunctionData('approve', [operator.contract, sum]) },
+    {
+      to: operator.token.address,
+      data: calls.encodeFunctionData('approve', [operator.contract, sum]),
+    },
     ...accounts.map((account) => ({
       to: operator.contract,
       data: calls.encodeFunctionData('depositFor', [account, parts]),
@@ -175,7 +202,7 @@ async function deposit(url: string, operator: OperatorAnswer, accounts: readonly
   const wallet = payer.connect(provider)
   const fees = { maxFeePerGas: 20n * 10n ** 9n, maxPriorityFeePerGas: 10n ** 9n }
   try {
-    let last: string | undefined
+    let last = ''
     for (const [nonce, transaction] of transactions.entries()) {
       const sent = await wallet.sendTransaction({
         ...transaction,
@@ -188,8 +215,8 @@ async function deposit(url: string, operator: OperatorAnswer, accounts: readonly
       last = sent.hash
       await sleep(TRANSACTION_EVERY_MS)
     }
-    const receipt = last && (await provider.waitForTransaction(last, 1, READY_MAX_MS))
-    if (!receipt || receipt.status !== 1) throw new Error('a deposit failed')
+    const receipt = await provider.waitForTransaction(last, 1, READY_MAX_MS)
+    if (receipt?.status !== 1) throw new Error('a deposit failed')
   } finally {
     provider.destroy()
   }

@@ -4,7 +4,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { udpPortOpen } from './schedstat.ts'
@@ -30,6 +30,12 @@ export interface RunningServer {
   readonly secret: string
   stop(): Promise<void>
 }
+
+// Nothing outlives the program that started it, however that ends.
+const living = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL')
+})
 
 const START_MAX_MS = 20_000
 const STOP_MAX_MS = 5000
@@ -66,6 +72,8 @@ export async function startServer(options: {
     env: options.env ?? process.env,
   })
   closeSync(file)
+  living.add(child)
+  child.once('exit', () => living.delete(child))
   let failure: string | undefined
   child.once('error', (error) => {
     failure = error.message
@@ -76,7 +84,8 @@ export async function startServer(options: {
     if (performance.now() > deadline) failure ??= 'did not open its port'
     if (failure !== undefined) {
       await stopChild(child)
-      throw new Error(`${name} ${failure}: ${tail(output)}`)
+      const said = [output, join(options.directory, 'radius.log')].map(tail).filter(Boolean)
+      throw new Error(`${name} ${failure}: ${said.join(' | ')}`)
     }
     await sleep(20)
   }
@@ -84,6 +93,7 @@ export async function startServer(options: {
 }
 
 function tail(path: string): string {
+  if (!existsSync(path)) return ''
   return readFileSync(path, 'utf8').trim().split('\n').slice(-4).join(' | ')
 }
 
@@ -110,7 +120,7 @@ export async function startFreeRadius(options: PeerServerOptions): Promise<Runni
   const port = await freeUdpPort()
   const { directory } = options
   writeCredentials(options)
-  writeFileSync(join(directory, 'users'), 'DEFAULT Auth-Type := eap\n')
+  writeFileSync(join(directory, 'users'), 'DEFAULT\n')
   writeFileSync(join(directory, 'radiusd.conf'), freeRadiusConfig(options, port))
   return startServer({
     ...options,
@@ -145,7 +155,7 @@ hostname_lookups = no
 log {
   destination = files
   file = ${directory}/radius.log
-  auth = no
+  auth = yes
 }
 security {
   allow_core_dumps = no
@@ -163,7 +173,7 @@ thread pool {
 }
 client loopback {
   ipaddr = 127.0.0.1
-  secret = ${secret}
+  secret = "${secret}"
   require_message_authenticator = yes
 }
 modules {
@@ -181,7 +191,7 @@ modules {
       ca_file = ${directory}/ca.pem
       auto_chain = no
       cipher_list = "DEFAULT"
-      ecdh_curve = "prime256v1"
+      ecdh_curve = ""
       tls_min_version = "1.2"
       tls_max_version = "1.3"
       fragment_size = ${fragmentSize}

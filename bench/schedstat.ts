@@ -33,10 +33,11 @@ export function residentBytes(pid: number): number {
   return found ? Number(found[1]) * 1024 : 0
 }
 
-/** Living child processes with their command names. */
-export function childrenOf(pid: number): { readonly pid: number; readonly name: string }[] {
-  const pids = read(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)
-  return pids.map((child) => ({ pid: child, name: read(`/proc/${child}/comm`).trim() }))
+/** Ids of all living descendants: the embedded chain's node runs below a watching shell. */
+export function descendantsOf(pid: number): number[] {
+  const text = read(`/proc/${pid}/task/${pid}/children`)
+  const children = text.split(' ').filter(Boolean).map(Number)
+  return children.flatMap((child) => [child, ...descendantsOf(child)])
 }
 
 /** True when some process on this machine has the UDP port open (any address). */

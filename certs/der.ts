@@ -1,12 +1,16 @@
-// DER in and out, over node-forge's ASN.1 (docs/decisions/0004-x509-library.md). Owns the strictness it
-// lacks: a value is taken only where its canonical encoding is the very bytes read, so that one
-// certificate has one reading. Knows no certificate; x509.ts reads with it, issue.ts and PKCS#12 write.
+// DER in and out, over node-forge's ASN.1 (docs/decisions/0004-x509-library.md). Owns the
+// strictness it lacks: a value is taken only where its canonical encoding is the very bytes read,
+// so that one certificate has one reading. Knows no certificate; x509.ts reads with it, issue.ts
+// and PKCS#12 write.
 
 import asn1, { type Asn1 } from 'node-forge/lib/asn1.js'
 
 export type DerNode = Asn1
 
-/** Bytes that are not what a certificate, request or key must be; the message names the part, never its content. */
+/**
+ * Bytes that are not what a certificate, request or key must be; the message names the part, never
+ * its content.
+ */
 export class CertificateError extends Error {
   override readonly name = 'CertificateError'
 }
@@ -35,7 +39,10 @@ const DEPTH_MAX = 32
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
 
-/** Reads exactly one DER value spanning all of `bytes`; throws CertificateError where BER would be more lenient. */
+/**
+ * Reads exactly one DER value spanning all of `bytes`; throws CertificateError where BER would be
+ * more lenient.
+ */
 export function fromDer(bytes: Buffer): DerNode {
   const text = bytes.toString('latin1')
   let node: DerNode
@@ -51,7 +58,8 @@ export function fromDer(bytes: Buffer): DerNode {
   } catch {
     throw new CertificateError('not ASN.1')
   }
-  // X.690 §10: long lengths, indefinite lengths and padded integers are other spellings of the same value.
+  // X.690 §10: long lengths, indefinite lengths and padded integers are other spellings of the same
+  // value.
   if (canonical !== text) throw new CertificateError('not canonical DER')
   return node
 }
@@ -136,7 +144,10 @@ export function bitString(bytes: Uint8Array, unusedBits = 0): DerNode {
   return primitive(DerTag.bitString, latin1(Buffer.concat([Buffer.from([unusedBits]), bytes])))
 }
 
-/** A certificate time in Unix seconds: UTCTime through 2049, GeneralizedTime after (RFC 5280 §4.1.2.5). */
+/**
+ * A certificate time in Unix seconds: UTCTime through 2049, GeneralizedTime after (RFC 5280
+ * §4.1.2.5).
+ */
 export function time(unixSeconds: number): DerNode {
   const digits = new Date(unixSeconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, '')
   return digits < '2050'

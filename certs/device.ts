@@ -1,6 +1,6 @@
-// Makes a device's TLS key and its certificates, bound and direct. Refuses to make one that the server
-// would refuse: each is read back through readIdentity. Pure: times and serial numbers are arguments,
-// nothing is written anywhere. Called by the device's program.
+// Makes a device's TLS key and its certificates, bound and direct. Refuses to make one that the
+// server would refuse: each is read back through readIdentity. Pure: times and serial numbers are
+// arguments, nothing is written anywhere. Called by the device's program.
 
 import { createPrivateKey, hkdfSync, type KeyObject } from 'node:crypto'
 import type { Address } from '../ethereum/address.ts'
@@ -44,7 +44,10 @@ function derive(label: string, o: DeviceKeyInput): KeyObject {
   return p256KeyFrom(Buffer.from(seed))
 }
 
-/** The device's P-256 key as PKCS#8 PEM: the same wallet, chain, contract and name give the same key. */
+/**
+ * The device's P-256 key as PKCS#8 PEM: the same wallet, chain, contract and name give the same
+ * key.
+ */
 export function deriveDeviceKey(o: DeviceKeyInput): string {
   return keyPem(derive('datanet eap-tls p256 v1', o))
 }
@@ -77,9 +80,10 @@ export interface BoundCertificateInput extends DeviceKeyInput {
 }
 
 /**
- * A bound certificate, PEM. With `signingKeyPem` it is self-signed. A key that lives elsewhere cannot sign
- * it: then the issuer is the account, with a signing key derived from it. No one verifies that
- * signature; what ties key and account is the binding, which is signed by the account in both cases.
+ * A bound certificate, PEM. With `signingKeyPem` it is self-signed. A key that lives elsewhere
+ * cannot sign it: then the issuer is the account, with a signing key derived from it. No one
+ * verifies that signature; what ties key and account is the binding, which is signed by the account
+ * in both cases.
  */
 export function makeBoundCertificate(o: BoundCertificateInput): string {
   const domain = identityDomain(o.chainId, o.contract)
@@ -103,7 +107,8 @@ export function makeBoundCertificate(o: BoundCertificateInput): string {
   }
   const der = issueCertificate({
     serial: o.serial,
-    // An issuer named like the subject would claim to be self-signed and fail where that is verified.
+    // An issuer named like the subject would claim to be self-signed and fail where that is
+    // verified.
     issuer: ownKey === undefined ? account : o.name,
     subject: o.name,
     notBefore: o.notBefore,
@@ -129,7 +134,10 @@ export interface DirectCertificateInput {
   readonly serial: Buffer
 }
 
-/** A self-signed secp256k1 certificate (TLS 1.2 only) and its key, which is the account's key, as PKCS#8 PEM. */
+/**
+ * A self-signed secp256k1 certificate (TLS 1.2 only) and its key, which is the account's key, as
+ * PKCS#8 PEM.
+ */
 export function makeDirectCertificate(o: DirectCertificateInput): {
   certificatePem: string
   keyPem: string

@@ -1,6 +1,7 @@
-// Who a device certificate is: the account it is tied to, or the one reason why it is refused. Pure, the
-// clock is an argument. Does not look at escrow or revocation (the server does), nor at the
-// certificate's own signature: TLS proves possession of the key, the account's signature binds that key.
+// Who a device certificate is: the account it is tied to, or the one reason why it is refused.
+// Pure, the clock is an argument. Does not look at escrow or revocation (the server does), nor at
+// the certificate's own signature: TLS proves possession of the key, the account's signature binds
+// that key.
 
 import { type Address, addressOfPublicKey, parseAddress } from '../ethereum/address.ts'
 import { recoverAddress } from '../ethereum/signature.ts'
@@ -27,7 +28,10 @@ export type CertificateRefusal =
   | 'voucher-duplicate'
   | 'voucher-malformed'
 
-/** One refusal; `detail` is for the log and holds no text chosen by the peer but digits and addresses. */
+/**
+ * One refusal; `detail` is for the log and holds no text chosen by the peer but digits and
+ * addresses.
+ */
 export interface Refused {
   readonly refusal: CertificateRefusal
   readonly detail: string
@@ -35,7 +39,10 @@ export interface Refused {
 
 declare const identityBrand: unique symbol
 
-/** A verified tie between a TLS key and an account. Only `readIdentity` makes one; time is not yet checked. */
+/**
+ * A verified tie between a TLS key and an account. Only `readIdentity` makes one; time is not yet
+ * checked.
+ */
 export interface DeviceIdentity {
   readonly kind: 'bound' | 'direct'
   readonly account: Address
@@ -60,7 +67,10 @@ export interface IdentityDomain {
 /** 30 days, plus the 10 minutes by which devices backdate notBefore for clocks that differ. */
 export const VALIDITY_MAX_SECONDS = 30 * 86_400 + 600
 
-/** Ours take about 700 bytes and RSA-4096 ones of public CAs 2.5 KB; nothing that could pass is larger. */
+/**
+ * Ours take about 700 bytes and RSA-4096 ones of public CAs 2.5 KB; nothing that could pass is
+ * larger.
+ */
 export const CERTIFICATE_BYTES_MAX = 4096
 
 export const ACCOUNT_URI = 'did:pkh:eip155:'
@@ -88,11 +98,15 @@ interface DatanetUris {
   readonly voucher: string[]
 }
 
-/** Sorts the URIs that concern us; a `did:` or `datanet:` one that is none of the three kinds is refused. */
+/**
+ * Sorts the URIs that concern us; a `did:` or `datanet:` one that is none of the three kinds is
+ * refused.
+ */
 function sortUris(uris: readonly string[]): DatanetUris | Refused {
   const sorted: DatanetUris = { account: [], binding: [], voucher: [] }
   for (const uri of uris) {
-    // Schemes are case-insensitive (RFC 3986 §3.1): another spelling must not pass as a foreign URI.
+    // Schemes are case-insensitive (RFC 3986 §3.1): another spelling must not pass as a foreign
+    // URI.
     if (!/^(did|datanet):/i.test(uri)) continue
     if (uri.startsWith(ACCOUNT_URI)) sorted.account.push(uri)
     else if (uri.startsWith(BINDING_URI)) sorted.binding.push(uri)
@@ -190,8 +204,9 @@ function directAccount(certificate: CertificateFacts, uris: DatanetUris): Addres
 }
 
 /**
- * Everything about a certificate (DER) that does not depend on time. One reason per refusal, in a fixed
- * order; a cold call costs about 0.2 ms, nearly all of it the recovery of the account's signature.
+ * Everything about a certificate (DER) that does not depend on time. One reason per refusal, in a
+ * fixed order; a cold call costs about 0.2 ms, nearly all of it the recovery of the account's
+ * signature.
  */
 export function readIdentity(der: Buffer, domain: IdentityDomain): DeviceIdentity | Refused {
   if (der.length > CERTIFICATE_BYTES_MAX) {
@@ -224,7 +239,10 @@ export function readIdentity(der: Buffer, domain: IdentityDomain): DeviceIdentit
   } as DeviceIdentity
 }
 
-/** The part of the check that depends on the clock; undefined where the certificate is in its validity. */
+/**
+ * The part of the check that depends on the clock; undefined where the certificate is in its
+ * validity.
+ */
 export function checkValidity(identity: DeviceIdentity, nowSeconds: number): Refused | undefined {
   const { notBefore, notAfter } = identity
   if (nowSeconds < notBefore) {
@@ -237,9 +255,10 @@ export function checkValidity(identity: DeviceIdentity, nowSeconds: number): Ref
 }
 
 /**
- * `readIdentity` with a memory: a certificate seen before costs one SHA-256 and one lookup. Only identities
- * are kept, so what is refused cannot push them out; whoever makes accounts to fill it finds the bound
- * (`entriesMax`, about 1 KB each), past which the least recently used is dropped and would be read again.
+ * `readIdentity` with a memory: a certificate seen before costs one SHA-256 and one lookup. Only
+ * identities are kept, so what is refused cannot push them out; whoever makes accounts to fill it
+ * finds the bound (`entriesMax`, about 1 KB each), past which the least recently used is dropped
+ * and would be read again.
  */
 export function identityReader(
   domain: IdentityDomain,

@@ -1,6 +1,7 @@
 // Writes X.509 version 3 certificates and EC keys. Owns field order and extension forms; signs with
-// node:crypto, so secp256k1 works too (WebCrypto has no such curve). Decides nothing about who may have
-// which certificate: device.ts and operator.ts do. Pure: serial numbers, times and keys are arguments.
+// node:crypto, so secp256k1 works too (WebCrypto has no such curve). Decides nothing about who may
+// have which certificate: device.ts and operator.ts do. Pure: serial numbers, times and keys are
+// arguments.
 
 import {
   createECDH,
@@ -35,7 +36,9 @@ const COMMON_NAME = '2.5.4.3'
 // RFC 5280 appendix A.1, ub-common-name.
 const COMMON_NAME_MAX = 64
 
-/** Distinguished name of one commonName; throws CertificateError unless it is 1 to 64 characters. */
+/**
+ * Distinguished name of one commonName; throws CertificateError unless it is 1 to 64 characters.
+ */
 function nameOf(commonName: string): DerNode {
   const length = [...commonName].length
   if (length === 0 || length > COMMON_NAME_MAX) {
@@ -93,7 +96,10 @@ function keyIdentifier(spki: Buffer): Buffer {
   return hash('sha256', key?.point ?? spki, 'buffer').subarray(0, 20)
 }
 
-/** Fixes the top bits of random octets: positive, non-zero, no leading zero octet (RFC 5280 §4.1.2.2). */
+/**
+ * Fixes the top bits of random octets: positive, non-zero, no leading zero octet (RFC 5280
+ * §4.1.2.2).
+ */
 function serialNumber(octets: Buffer): DerNode {
   const [first] = octets
   if (first === undefined || octets.length < 8 || octets.length > 20) {

@@ -1,6 +1,7 @@
 // The operator's own CA and server certificate: made at first start, renewed with the same key (the
-// contract pins the key's SHA-256), checked by a device before it trusts them. Pure: the clock and the
-// randomness are arguments. Called by the server (make, renew) and by the device's program (verify).
+// contract pins the key's SHA-256), checked by a device before it trusts them. Pure: the clock and
+// the randomness are arguments. Called by the server (make, renew) and by the device's program
+// (verify).
 
 import { createPrivateKey, hash, type KeyObject, X509Certificate } from 'node:crypto'
 import {
@@ -29,8 +30,9 @@ const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
 type Random = (length: number) => Buffer
 
 /**
- * The DNS label of an operator: the ASCII letters and digits of its name, at most 40, hyphens for the
- * rest; for a name without any, `op-` and 8 hex digits of its SHA-256, so that it is never empty.
+ * The DNS label of an operator: the ASCII letters and digits of its name, at most 40, hyphens for
+ * the rest; for a name without any, `op-` and 8 hex digits of its SHA-256, so that it is never
+ * empty.
  */
 export function slugOf(operatorName: string): string {
   const slug = operatorName
@@ -47,7 +49,9 @@ export function slugOf(operatorName: string): string {
 /** The realm of outer identities, `<slug>.datanet.invalid` (RFC 2606: never a real domain). */
 export const realmOf = (operatorName: string): string => `${slugOf(operatorName)}.${DOMAIN}`
 
-/** The one DNS name of the server certificate, which devices match: `radius.<slug>.datanet.invalid`. */
+/**
+ * The one DNS name of the server certificate, which devices match: `radius.<slug>.datanet.invalid`.
+ */
 export const serverNameOf = (operatorName: string): string => `radius.${realmOf(operatorName)}`
 
 export interface OperatorCertificates {
@@ -169,15 +173,19 @@ export function renewalDue(certificatePem: string, nowSeconds: number): boolean 
   return nowSeconds >= from + ((secondsOf(certificate.validToDate) - from) * 2) / 3
 }
 
-/** SHA-256 of the SubjectPublicKeyInfo in DER, 64 lowercase hex digits; any key type. Throws on bad PEM. */
+/**
+ * SHA-256 of the SubjectPublicKeyInfo in DER, 64 lowercase hex digits; any key type. Throws on bad
+ * PEM.
+ */
 export function spkiSha256Of(certificatePem: string): string {
   return sha256(spkiOfKey(new X509Certificate(certificatePem).publicKey)).toString('hex')
 }
 
 /**
- * What a device checks before it trusts a server certificate: signed by that CA, both in their validity,
- * made for servers, and for this name in subjectAltName. The reason why not, or undefined. The caller
- * compares `spkiSha256Of` with the contract; that, not this, says whose server it is.
+ * What a device checks before it trusts a server certificate: signed by that CA, both in their
+ * validity, made for servers, and for this name in subjectAltName. The reason why not, or
+ * undefined. The caller compares `spkiSha256Of` with the contract; that, not this, says whose
+ * server it is.
  */
 export function verifyServerCertificate(o: {
   leafPem: string

@@ -1,6 +1,6 @@
-// Reads from a certificate's DER what the identity check needs, and nothing from printed text. Refuses
-// what has two readings. Verifies no signature: TLS proves the key, the binding proves the account.
-// Called by identity.ts (every unknown certificate), device.ts (requests) and the tests.
+// Reads from a certificate's DER what the identity check needs, and nothing from printed text.
+// Refuses what has two readings. Verifies no signature: TLS proves the key, the binding proves the
+// account. Called by identity.ts (every unknown certificate), device.ts (requests) and the tests.
 
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import {
@@ -57,8 +57,9 @@ const Oid = {
   clientAuth: '2b06010505070302',
 } as const
 
-// RFC 5280 §4.2: a critical extension that is not processed makes the certificate unusable. Whether it
-// is a CA certificate is not asked: nothing is ever verified by it, and `openssl req -x509` sets the bit.
+// RFC 5280 §4.2: a critical extension that is not processed makes the certificate unusable. Whether
+// it is a CA certificate is not asked: nothing is ever verified by it, and `openssl req -x509` sets
+// the bit.
 const UNDERSTOOD: ReadonlySet<string> = new Set([
   Oid.keyUsage,
   Oid.subjectAltName,
@@ -159,7 +160,10 @@ function readClientAuth(extension: Extension | undefined): boolean | undefined {
   return purposes.includes(Oid.anyExtendedKeyUsage) ? undefined : purposes.includes(Oid.clientAuth)
 }
 
-/** Reads one certificate; throws CertificateError where it is not exactly a version 3 certificate in DER. */
+/**
+ * Reads one certificate; throws CertificateError where it is not exactly a version 3 certificate in
+ * DER.
+ */
 export function readCertificate(der: Buffer): CertificateFacts {
   const outer = childrenOf(fromDer(der), 'the certificate')
   const [tbs, algorithm, signature] = outer
@@ -228,7 +232,10 @@ export function toPem(label: string, der: Buffer): string {
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
 }
 
-/** The SPKI a PKCS#10 request asks for, its own signature verified (RFC 2986 §3: proof of possession). */
+/**
+ * The SPKI a PKCS#10 request asks for, its own signature verified (RFC 2986 §3: proof of
+ * possession).
+ */
 export function readRequest(der: Buffer): Buffer {
   const [info, algorithm, signature] = childrenOf(fromDer(der), 'the request')
   const spki = childrenOf(info, 'certificationRequestInfo')[2]

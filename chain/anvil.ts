@@ -12,7 +12,10 @@ import { openRpc } from './rpc.ts'
 /** The chain id of every embedded chain, the usual one of development nodes. */
 export const EMBEDDED_CHAIN_ID = 31_337n
 
-/** A running anvil that has answered; `exited` resolves with a reason when it is gone, whoever ended it. */
+/**
+ * A running anvil that has answered; `exited` resolves with a reason when it is gone, whoever ended
+ * it.
+ */
 export interface Anvil {
   readonly pid: number
   readonly exited: Promise<string>
@@ -24,7 +27,9 @@ const START_TIMEOUT_MS = 20_000
 /** What is kept of anvil's error output, for the one line that explains an exit. */
 const ERROR_TEXT_MAX = 2_000
 
-/** The anvil binary inside node_modules; PATH is not consulted, another version there could differ. */
+/**
+ * The anvil binary inside node_modules; PATH is not consulted, another version there could differ.
+ */
 export function anvilBinary(): string {
   const platform = process.platform === 'win32' ? 'win32' : process.platform
   const machine = process.arch === 'x64' ? 'amd64' : process.arch
@@ -37,16 +42,17 @@ export function anvilBinary(): string {
   } catch {
     // Told below, in words that say what to do.
   }
-  const text = `the embedded chain needs the optional package @foundry-rs/anvil, which is not installed for \
-${platform}-${machine}; install it, or set chain.rpc to the url of an Ethereum node`
+  const text = `the embedded chain needs the optional package @foundry-rs/anvil, which is not \
+installed for ${platform}-${machine}; install it, or set chain.rpc to the url of an Ethereum node`
   throw new ChainError('anvil-missing', text)
 }
 
 /*
- * kill -9 gives a process no chance to end its children. The shell below is anvil's parent and holds the
- * reading end of a pipe (fd 3) whose only writing end is ours: the kernel closes it when we die, however
- * we die, `read` returns, and the shell kills anvil. Being the parent, the shell still owns the process id
- * it kills. Windows needs none of this: there libuv puts children in a job object that dies with us.
+ * kill -9 gives a process no chance to end its children. The shell below is anvil's parent and
+ * holds the reading end of a pipe (fd 3) whose only writing end is ours: the kernel closes it when
+ * we die, however we die, `read` returns, and the shell kills anvil. Being the parent, the shell
+ * still owns the process id it kills. Windows needs none of this: there libuv puts children in a
+ * job object that dies with us.
  */
 const KEEPER = `
 "$@" </dev/null >/dev/null 3<&- &
@@ -75,8 +81,9 @@ export function freePort(): Promise<number> {
 }
 
 /**
- * Starts anvil and waits until it answers. `loadState` is a file of anvil's JSON state; `directory` is
- * where anything anvil may write goes. Throws ChainError 'anvil-failed' with anvil's own last words.
+ * Starts anvil and waits until it answers. `loadState` is a file of anvil's JSON state; `directory`
+ * is where anything anvil may write goes. Throws ChainError 'anvil-failed' with anvil's own last
+ * words.
  */
 export async function startAnvil(o: {
   readonly port: number
@@ -122,7 +129,8 @@ function anvilArguments(port: number, loadState: string | undefined): string[] {
     ...['--hardfork', 'osaka', '--enable-tx-gas-limit', '--accounts', '0'],
     // Without --no-cors any web page open on this machine could use anvil's anvil_* methods.
     ...['--no-cors', '--quiet'],
-    // More states in memory would be written to the home directory; 64 blocks back is ample for reads.
+    // More states in memory would be written to the home directory; 64 blocks back is ample for
+    // reads.
     ...['--prune-history', '64'],
     ...(loadState === undefined ? [] : ['--load-state', loadState]),
   ]

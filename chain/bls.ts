@@ -1,6 +1,6 @@
 // BLS12-381 on the TypeScript side of the contract: the operator's key, its EIP-2537 coding and its
-// proof of possession (min-pk, POP ciphersuite). Pure; called when an operator registers, never on the
-// hot path. The secret key is derived, so that the operator's account key alone restores it.
+// proof of possession (min-pk, POP ciphersuite). Pure; called when an operator registers, never on
+// the hot path. The secret is derived, so that the operator's account key alone restores it.
 
 import { hkdfSync } from 'node:crypto'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
@@ -13,7 +13,7 @@ const ORDER = G1.Point.Fn.ORDER
 /** Domain separation tag of proofs of possession (draft-irtf-cfrg-bls-signature-05 §4.2.3). */
 const POSSESSION_TAG = 'BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_'
 
-/** What a proof of possession is made for; the contract builds the same message from the transaction. */
+/** What a proof of possession is for; the contract takes the same from the transaction. */
 export interface PossessionClaim {
   /** The account that will send the registration. */
   readonly account: Address
@@ -24,8 +24,8 @@ export interface PossessionClaim {
 }
 
 /**
- * The operator's BLS secret key, 32 bytes in 1..r-1: HKDF-SHA256 over the 32-byte account key without
- * salt, 48 bytes reduced as FIPS 186-5 A.2.1 does it, so that the bias is below 2^-128.
+ * The operator's BLS secret key, 32 bytes in 1..r-1: HKDF-SHA256 over the 32-byte account key,
+ * no salt, 48 bytes reduced as FIPS 186-5 A.2.1 does it, so that the bias is below 2^-128.
  */
 export function deriveOperatorBlsKey(source: {
   readonly accountKey: Uint8Array
@@ -39,7 +39,7 @@ export function deriveOperatorBlsKey(source: {
   return uintWord(scalar + 1n)
 }
 
-/** The public key of a secret key: 128 bytes, G1 in EIP-2537 coding. Throws on a key outside 1..r-1. */
+/** The public key of a secret key: 128 bytes, G1 in EIP-2537 coding. Throws on a key of zero. */
 export function blsPublicKey(secretKey: Uint8Array): Buffer {
   const { x, y } = longSignatures.getPublicKey(secretKey).toAffine()
   return Buffer.concat([fieldElement(x), fieldElement(y)])

@@ -1,20 +1,25 @@
-// The embedded chain: a supervised anvil whose state is snapshotted after every block. A block counts
-// as durable only when a snapshot that contains it survives kill -9; whoever shows blocks to others
-// shows only those. Called by the server's start-up; refuses a directory another server uses.
+// The embedded chain: a supervised anvil whose state is snapshotted after every block. A block
+// counts as durable only when a snapshot that contains it survives kill -9; whoever shows blocks to
+// others shows only those. Called by the server's start-up; refuses a directory another server
+// uses.
 
 import { mkdir, rm } from 'node:fs/promises'
 import type { Address } from '../ethereum/address.ts'
 import { type Anvil, EMBEDDED_CHAIN_ID, freePort, startAnvil } from './anvil.ts'
 import { ChainError, reasonOf } from './error.ts'
+import { numberOf, quantity, type Rpc } from './jsonrpc.ts'
 import { lockDirectory } from './lock.ts'
-import { numberOf, openRpc, quantity, type Rpc } from './rpc.ts'
+import { openRpc } from './rpc.ts'
 import { type Runner, startRunner } from './runner.ts'
 import { type ChainLog, type OpenForWriting, readNewest, writeGeneration } from './snapshot.ts'
 import { openSocketRpc } from './socket.ts'
 
 /** The running embedded chain. */
 export interface EmbeddedChain {
-  /** http:// on loopback, the same for its whole life; only the server itself may use it (anvil_* methods). */
+  /**
+   * http:// on loopback, the same for its whole life; only the server itself may use it (anvil_*
+   * methods).
+   */
   readonly url: string
   readonly chainId: bigint
   /** Process id of the supervised child, for the status page; it changes with a restart. */
@@ -25,13 +30,17 @@ export interface EmbeddedChain {
   onDurable(listener: (block: number) => void): () => void
   /** Sets the balance that pays for gas; resolves when that is durable. */
   setBalance(account: Address, wei: bigint): Promise<void>
+  /** Resolves when everything done so far is durable. */
+  saved(): Promise<void>
   /** Takes a last snapshot, ends the child, releases the directory. */
   stop(): Promise<void>
   /** Resolves when the chain is gone for good: 'stopped', or why it could not be kept running. */
   readonly exited: Promise<string>
 }
 
-/** Restarts in a row before we give up: 0.1 + 0.2 + … + 3.2 s, then something is broken for good. */
+/**
+ * Restarts in a row before we give up: 0.1 + 0.2 + … + 3.2 s, then something is broken for good.
+ */
 const RESTARTS_MAX = 6
 const RESTART_DELAY_MS = 100
 /** A child that lived this long was healthy: its end starts a new count. */
@@ -63,9 +72,9 @@ interface Context {
 }
 
 /**
- * Starts the chain from the newest snapshot in `directory`, or an empty one. `now` is a clock in ms;
- * `openFile` replaces how snapshot files are opened (tests). Throws ChainError: chain-directory-in-use,
- * anvil-missing, anvil-failed, snapshot-unreadable, snapshot-failed.
+ * Starts the chain from the newest snapshot in `directory`, or an empty one. `now` is a clock in
+ * ms; `openFile` replaces how snapshot files are opened (tests). Throws ChainError: chain-
+ * directory-in-use, anvil-missing, anvil-failed, snapshot-unreadable, snapshot-failed.
  */
 export async function startEmbeddedChain(o: {
   readonly directory: string
@@ -149,6 +158,7 @@ function supervise(context: Context, chain: Supervision, unlock: () => void): Em
     heads.request('eth_subscribe', ['newHeads']).catch(() => undefined)
   }
   subscribe()
+  snapshots.wake()
 
   let finished = false
   async function finish(reason: string): Promise<void> {
@@ -162,6 +172,11 @@ function supervise(context: Context, chain: Supervision, unlock: () => void): Em
     gone.resolve(reason)
   }
   watchChild(context, chain, { restarted: subscribe, lost: finish })
+
+  function saved(): Promise<void> {
+    chain.changes += 1
+    return changeSaved(chain, snapshots, chain.changes)
+  }
 
   let stopped: Promise<void> | undefined
   async function stop(): Promise<void> {
@@ -187,15 +202,18 @@ function supervise(context: Context, chain: Supervision, unlock: () => void): Em
     },
     async setBalance(account, wei) {
       await rpc.request('anvil_setBalance', [account, quantity(wei)])
-      chain.changes += 1
-      await changeSaved(chain, snapshots, chain.changes)
+      await saved()
     },
+    saved,
     stop: () => (stopped ??= stop()),
     exited: gone.promise,
   }
 }
 
-/** Snapshots whenever woken; a full disk is told once, retried with a growing pause, and told when over. */
+/**
+ * Snapshots whenever woken; a full disk is told once, retried with a growing pause, and told when
+ * over.
+ */
 function startSnapshots(context: Context, chain: Supervision, onDurable: () => void): Runner {
   let told = false
   async function save(): Promise<void> {

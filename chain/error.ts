@@ -1,18 +1,21 @@
 // The one error of this room: a code from a closed union for programs and metrics, a sentence that
-// says what to do for people. Texts never carry a key, nor an RPC url beyond its host (urls hold API keys).
+// says what to do for people. Texts never carry a key, nor an RPC url beyond its host (urls hold
+// API keys).
 
 /** Why something about the chain failed; the code is stable, the message is for people. */
 export type ChainErrorCode =
   | 'chain-unreachable'
   | 'rpc-error'
   | 'wrong-chain-id'
+  | 'node-behind'
   | 'contract-missing'
   | 'contract-mismatch'
   | 'contract-not-set'
   | 'dev-key-on-public-chain'
+  | 'insufficient-funds'
   | 'transaction-failed'
   | 'transaction-timeout'
-  | 'operator-mismatch'
+  | 'operator-retired'
   | 'anvil-missing'
   | 'anvil-failed'
   | 'chain-directory-in-use'

@@ -1,5 +1,6 @@
-// Keeps a second server away from a directory. The lock is SQLite's own exclusive file lock: the kernel
-// releases it when the process ends, also by kill -9, so it can't go stale as a file with a process id can.
+// Keeps a second server away from a directory. The lock is SQLite's own exclusive file lock: the
+// kernel releases it when the process ends, also by kill -9, so it can't go stale as a file with a
+// process id can.
 
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

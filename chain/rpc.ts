@@ -1,27 +1,10 @@
-// JSON-RPC 2.0 to one Ethereum node: request, batch, time limit, coded errors. HTTP here, websockets in
+// JSON-RPC to one Ethereum node: request, batch, time limit, coded errors. HTTP here, websockets in
 // socket.ts, one interface for both. It never retries: the callers know what may be sent twice.
 
 import { ChainError, reasonOf } from './error.ts'
+import { RPC_TIMEOUT_MS, type Rpc, resultOf, rpcError } from './jsonrpc.ts'
 import { openSocketRpc } from './socket.ts'
 
-/** One call of a batch. */
-export interface RpcCall {
-  readonly method: string
-  readonly params: readonly unknown[]
-}
-
-/** A node that answers JSON-RPC. Every failure is a ChainError: chain-unreachable or rpc-error. */
-export interface Rpc {
-  /** The node's host and port, for messages: never the path or credentials of the url. */
-  readonly host: string
-  request(method: string, params: readonly unknown[], timeoutMs?: number): Promise<unknown>
-  /** All results in order; throws the first error. */
-  batch(calls: readonly RpcCall[], timeoutMs?: number): Promise<readonly unknown[]>
-  close(): void
-}
-
-/** A node that does not answer within this is as good as away; public nodes answer in well under 1 s. */
-export const RPC_TIMEOUT_MS = 10_000
 /** 2,000 blocks of logs, or the dump of an embedded chain of 50,000 blocks, stay below this. */
 const ANSWER_BYTES_MAX = 128 * 1024 * 1024
 
@@ -91,39 +74,4 @@ async function readBounded(answer: Response): Promise<string> {
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
-}
-
-/** The `result` of one JSON-RPC answer, or its error thrown as ChainError 'rpc-error'. */
-export function resultOf(method: string, answer: unknown): unknown {
-  if (typeof answer === 'object' && answer !== null && 'result' in answer) return answer.result
-  throw rpcError(method, answer)
-}
-
-function rpcError(method: string, answer: unknown): ChainError {
-  const error = (answer as { error?: { code?: unknown; message?: unknown } } | null)?.error
-  const text = typeof error?.message === 'string' ? error.message.slice(0, 300) : 'no result'
-  return new ChainError('rpc-error', `${method}: ${text}`, { cause: error })
-}
-
-/** A JSON-RPC quantity ("0x1f") as a number; throws where it is none or too large to count with. */
-export function numberOf(quantity: unknown): number {
-  const value =
-    typeof quantity === 'string' && /^0x[0-9a-f]+$/i.test(quantity) ? Number(quantity) : Number.NaN
-  if (!Number.isSafeInteger(value)) {
-    throw new ChainError('rpc-error', `the node answered ${JSON.stringify(quantity)} for a number`)
-  }
-  return value
-}
-
-/** A JSON-RPC quantity as a bigint. */
-export function bigintOf(quantity: unknown): bigint {
-  if (typeof quantity !== 'string' || !/^0x[0-9a-f]+$/i.test(quantity)) {
-    throw new ChainError('rpc-error', `the node answered ${JSON.stringify(quantity)} for a number`)
-  }
-  return BigInt(quantity)
-}
-
-/** A number as a JSON-RPC quantity. */
-export function quantity(value: number | bigint): string {
-  return `0x${value.toString(16)}`
 }

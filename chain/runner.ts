@@ -1,5 +1,6 @@
-// Runs one task over and over: when woken, at the latest every so often, sooner after a failure, and
-// never twice at once. The embedded chain's snapshots and the mirror's catching up both run this way.
+// Runs one task over and over: when woken, at the latest every so often, sooner after a failure,
+// and never twice at once. The embedded chain's snapshots and the mirror's catching up both run
+// this way.
 
 /** The handle of one repeated task. */
 export interface Runner {
@@ -28,7 +29,7 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
-/** Starts with a first run at once. */
+/** Makes a runner at rest: its first run begins with wake() or next(). */
 export function startRunner(task: () => Promise<void>, options: RunnerOptions): Runner {
   let running: Promise<void> | undefined
   let wanted = false
@@ -66,7 +67,6 @@ export function startRunner(task: () => Promise<void>, options: RunnerOptions): 
     })
   }
 
-  begin()
   return {
     wake() {
       wanted = true

@@ -1,5 +1,6 @@
-// Generations of the embedded chain's state on disk: `state.<generation>.json.gz`, two of them kept,
-// each written beside the others and renamed when durable. Knows nothing of anvil but that its state is JSON.
+// Generations of the embedded chain's state on disk: `state.<generation>.json.gz`, two of them
+// kept, each written beside the others and renamed when durable. Knows nothing of anvil but that
+// its state is JSON.
 
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -38,8 +39,8 @@ async function generationsIn(directory: string): Promise<number[]> {
 }
 
 /**
- * Makes a snapshot durable: when this resolves, it survives kill -9 and a power cut. Rejects with the
- * system's error (ENOSPC and the like); the generations before it are then untouched.
+ * Makes a snapshot durable: when this resolves, it survives kill -9 and a power cut. Rejects with
+ * the system's error (ENOSPC and the like); the generations before it are then untouched.
  */
 export async function writeGeneration(
   directory: string,
@@ -67,7 +68,10 @@ export async function writeGeneration(
   }
 }
 
-/** The rename itself is durable only when the directory is (Windows can't open one and needs it not). */
+/**
+ * The rename itself is durable only when the directory is (Windows can't open one and needs it
+ * not).
+ */
 async function syncDirectory(directory: string): Promise<void> {
   if (process.platform === 'win32') return
   const handle = await open(directory, constants.O_RDONLY)
@@ -79,9 +83,9 @@ async function syncDirectory(directory: string): Promise<void> {
 }
 
 /**
- * The newest readable generation, unpacked for anvil; undefined in a directory without any. A damaged
- * one is set aside with one log line. Throws 'snapshot-unreadable' where all are damaged: an empty chain
- * in their place would silently forget every deposit.
+ * The newest readable generation, unpacked for anvil; undefined in a directory without any. A
+ * damaged one is set aside with one log line. Throws 'snapshot-unreadable' where all are damaged:
+ * an empty chain in their place would silently forget every deposit.
  */
 export async function readNewest(
   directory: string,
@@ -110,7 +114,7 @@ export async function readNewest(
 }
 
 function unreadable(directory: string, cause: unknown): ChainError {
-  const text = `no snapshot of the embedded chain in ${directory} can be read (${reasonOf(cause)}); \
-repair it, or move the directory away to begin an empty chain`
+  const text = `no snapshot of the embedded chain in ${directory} can be read \
+(${reasonOf(cause)}); repair it, or move the directory away to begin an empty chain`
   return new ChainError('snapshot-unreadable', text, { cause })
 }

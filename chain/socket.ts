@@ -1,8 +1,9 @@
-// JSON-RPC over one websocket, with subscriptions. It connects at the first request and again at the
-// next request after a loss; when to ask again, and how often, is its caller's to decide (mirror.ts).
+// JSON-RPC over one websocket, with subscriptions. It connects at the first request and again at
+// the next request after a loss; when to ask again, and how often, is its caller's to decide
+// (mirror.ts).
 
 import { ChainError } from './error.ts'
-import { RPC_TIMEOUT_MS, type Rpc, resultOf } from './rpc.ts'
+import { RPC_TIMEOUT_MS, type Rpc, resultOf } from './jsonrpc.ts'
 
 /** What a subscriber hears; all optional. */
 export interface SocketHooks {
@@ -19,7 +20,10 @@ interface Waiting {
   readonly timer: NodeJS.Timeout
 }
 
-/** More unanswered requests than this means the node has stopped answering; the sum of all callers is below 100. */
+/**
+ * More unanswered requests than this means the node has stopped answering; the sum of all callers
+ * is below 100.
+ */
 const WAITING_MAX = 1_000
 const CONNECT_TIMEOUT_MS = 5_000
 

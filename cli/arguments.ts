@@ -1,7 +1,7 @@
 // The words after a verb: flags by node:util parseArgs, positionals by name, and every mistake as one
 // line with the way to the help. Called by each verb; knows none of them.
 
-import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { CommandError, Exit } from './exit.ts'
 
 /** What a verb takes: `positionals` are required, in this order. */

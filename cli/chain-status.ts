@@ -1,8 +1,9 @@
 // `datanet chain status`: what the running server knows of its chain, from its own HTTP side. It never
 // opens the chain's files: those belong to the server while it runs.
 
-import { refusalOf } from '../device/http.ts'
+import { existsSync } from 'node:fs'
 import { DeviceError } from '../device/error.ts'
+import { refusalOf } from '../device/http.ts'
 import { readArguments } from './arguments.ts'
 import { adminRequest, configPath, dataDirectory, readConfigText, serverUrl } from './data.ts'
 import { CommandError, Exit } from './exit.ts'
@@ -28,7 +29,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     options: { config: { type: 'string' }, data: { type: 'string' }, json: { type: 'boolean' } },
   })
   const dataDir = dataDirectory(flags.data, terminal)
-  const url = serverUrl(await readConfigText(configPath(flags.config, dataDir)))
+  const path = configPath(flags.config, dataDir)
+  // Before the first start there is no file; then there is no server either, which is what to say.
+  const started = flags.config !== undefined || existsSync(path)
+  const url = serverUrl(started ? await readConfigText(path) : '')
   const answer = await ask(dataDir, url)
   const status = answer as Readonly<Record<string, unknown>>
   if (flags.json === true) terminal.out(JSON.stringify(status))

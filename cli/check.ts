@@ -41,15 +41,15 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   if (flags.json === true) {
     terminal.out(JSON.stringify({ file, ok, problems, warnings }))
   } else {
-    for (const problem of problems) terminal.err(line(file, problem))
-    for (const warning of warnings) terminal.err(`${line(file, warning)} (warning)`)
+    for (const problem of problems) terminal.err(located(file, problem))
+    for (const warning of warnings) terminal.err(`${located(file, warning)} (warning)`)
     if (ok) terminal.out(`${file}: OK`)
   }
   return ok ? Exit.ok : Exit.configuration
 }
 
-const line = (file: string, { line: number, path, message }: ConfigProblem): string =>
-  `${file}:${number}: ${path === '' ? '' : `${path}: `}${message}`
+const located = (file: string, { line, path, message }: ConfigProblem): string =>
+  `${file}:${line}: ${path === '' ? '' : `${path}: `}${message}`
 
 const shortest = (path: string): string => {
   const near = relative('', path)

@@ -3,13 +3,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { realpathSync, statSync } from 'node:fs'
+import { parseCidr } from '../config/address.ts'
 import { addClient } from '../config/edit.ts'
 import { newSecret } from '../config/secret.ts'
 import { DeviceError } from '../device/error.ts'
 import { refusalOf } from '../device/http.ts'
 import { lanAddress } from '../server/banner.ts'
 import { writeDurably } from '../server/data.ts'
-import { readArguments } from './arguments.ts'
+import { readArguments, usage } from './arguments.ts'
 import {
   adminRequest,
   configPath,
@@ -45,11 +46,17 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const path = configPath(flags.config, dataDir)
   const before = await readConfigText(path)
   const client = { name: words.NAME, ipaddr: words['IP|CIDR'], secret: newSecret(randomBytes(32)) }
+  const range = parseCidr(client.ipaddr)
+  if (typeof range === 'string') throw usage('client add', `${client.ipaddr} ${range}`)
   const added = addClient(before, client)
   if ('problems' in added) {
     const [problem] = added.problems
-    const text = problem === undefined ? 'it cannot be changed' : problem.message
-    throw new CommandError(Exit.configuration, `${path}: ${text}`)
+    const text =
+      problem === undefined ? 'it cannot be changed' : `${problem.path}: ${problem.message}`
+    throw new CommandError(
+      Exit.configuration,
+      `${path} stays as it was; with ${client.name}, ${text}`,
+    )
   }
   // Through a symbolic link the file it names is replaced, not the link; the mode stays as it was.
   const real = realpathSync(path)

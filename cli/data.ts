@@ -55,7 +55,10 @@ export function endpointIn(
 export function serverUrl(configText: string): string {
   const endpoint = endpointIn(configText, ['http', 'listen'], { host: '127.0.0.1', port: 8080 })
   if (endpoint.port === 0) {
-    throw new CommandError(Exit.configuration, 'http.listen in the configuration names no fixed port')
+    throw new CommandError(
+      Exit.configuration,
+      'http.listen in the configuration names no fixed port',
+    )
   }
   return httpUrl(endpoint)
 }

@@ -1,7 +1,8 @@
 // Exit codes of the command line and the one error that carries one. Numbers are those of sysexits(3),
 // so that scripts and service managers can tell a typing mistake from an operator that is down.
 
-import { DeviceError, type DeviceErrorCode, reasonOf } from '../device/error.ts'
+import { ChainError, reasonOf } from '../chain/error.ts'
+import { DeviceError, type DeviceErrorCode } from '../device/error.ts'
 
 /** What a command's exit code means; 1 is a fault of the program itself. */
 export const Exit = {
@@ -52,7 +53,9 @@ const exitOfSystem: Readonly<Record<string, ExitCode>> = {
 /** The exit code and the one line of anything a command threw. */
 export function exitOf(error: unknown): { readonly code: ExitCode; readonly message: string } {
   if (error instanceof CommandError) return { code: error.exitCode, message: error.message }
-  if (error instanceof DeviceError) return { code: exitOfDevice[error.code], message: error.message }
+  if (error instanceof DeviceError)
+    return { code: exitOfDevice[error.code], message: error.message }
+  if (error instanceof ChainError) return { code: Exit.unavailable, message: error.message }
   const system = (error as { code?: unknown } | null)?.code
   const code = typeof system === 'string' ? exitOfSystem[system] : undefined
   return { code: code ?? Exit.fault, message: reasonOf(error).replace(/\s*\n\s*/g, ' ') }

@@ -1,7 +1,7 @@
 // The edge of a command: where its lines go, what it is told by the environment, and how it asks for a
 // password. Verbs write only through this, so a test can run one without a process.
 
-import { Exit, CommandError } from './exit.ts'
+import { CommandError, Exit } from './exit.ts'
 
 /** What a verb sees of the world outside its arguments. */
 export interface Terminal {
@@ -49,9 +49,13 @@ function askHidden(question: string): Promise<string> {
     }
     const onData = (text: string): void => {
       for (const character of text) {
-        if (character === '\r' || character === '\n') return finish(() => resolve(answer))
+        if (character === '\r' || character === '\n') {
+          finish(() => resolve(answer))
+          return
+        }
         if (character === INTERRUPT || character === END_OF_INPUT) {
-          return finish(() => reject(new CommandError(Exit.usage, 'no password typed')))
+          finish(() => reject(new CommandError(Exit.usage, 'no password typed')))
+          return
         }
         if (character === '\u007f' || character === '\b') answer = [...answer].slice(0, -1).join('')
         else if (answer.length < ANSWER_LENGTH_MAX && character >= ' ') answer += character

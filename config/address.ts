@@ -31,8 +31,8 @@ function parseIpv4(text: string): bigint | undefined {
   return value
 }
 
-/** The 16-bit groups of one side of `::`; a dotted IPv4 tail counts as two. */
-function groupsOf(text: string): bigint[] | undefined {
+/** The 16-bit groups of one side of `::`; dotted IPv4 at the end of the address counts as two. */
+function groupsOf(text: string, endsAddress: boolean): bigint[] | undefined {
   if (text === '') return []
   const groups: bigint[] = []
   const parts = text.split(':')
@@ -41,7 +41,8 @@ function groupsOf(text: string): bigint[] | undefined {
       groups.push(BigInt(`0x${part}`))
       continue
     }
-    const tail = index === parts.length - 1 ? parseIpv4(part) : undefined
+    const last = endsAddress && index === parts.length - 1
+    const tail = last ? parseIpv4(part) : undefined
     if (tail === undefined) return undefined
     groups.push(tail >> 16n, tail & 0xffffn)
   }
@@ -51,8 +52,8 @@ function groupsOf(text: string): bigint[] | undefined {
 function parseIpv6(text: string): bigint | undefined {
   const halves = text.split('::')
   if (halves.length > 2) return undefined
-  const head = groupsOf(halves[0] ?? '')
-  const tail = groupsOf(halves[1] ?? '')
+  const head = groupsOf(halves[0] ?? '', halves.length === 1)
+  const tail = groupsOf(halves[1] ?? '', true)
   if (head === undefined || tail === undefined) return undefined
   const missing = 8 - head.length - tail.length
   // RFC 4291 §2.2: `::` stands for one or more groups; without it all eight are written.

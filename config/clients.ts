@@ -1,6 +1,6 @@
-// Which NAS entry a packet's source address belongs to: asked once for every datagram, before anything
-// in it is believed (RFC 2865 §3: the shared secret is chosen by the source address). Tables are built
-// once per configuration and never grow, whatever strangers send.
+// Which NAS entry a packet's source address belongs to: asked once for every datagram, before
+// anything in it is believed (RFC 2865 §3: the shared secret is chosen by the source address).
+// Tables are built once per configuration and never grow, whatever strangers send.
 
 import { type Cidr, networkOf, parseIpAddress } from './address.ts'
 
@@ -24,8 +24,9 @@ function tablesOf<Entry extends { readonly ipaddr: Cidr }>(
 }
 
 /**
- * A lookup over the entries of one configuration: a source address as the socket reports it -> the entry
- * with the longest matching prefix, or undefined for a stranger. IPv4-mapped IPv6 counts as IPv4.
+ * A lookup over the entries of one configuration: a source address as the socket reports it -> the
+ * entry with the longest matching prefix, or undefined for a stranger. IPv4-mapped IPv6 counts as
+ * IPv4.
  */
 export function nasLookup<Entry extends { readonly ipaddr: Cidr }>(
   entries: readonly Entry[],

@@ -1,5 +1,6 @@
 // The typed configuration every room receives: names as in the YAML but in camelCase, durations in
-// milliseconds, secrets as octets, addresses and networks parsed. Types only; parse.ts makes the values.
+// milliseconds, secrets as octets, addresses and networks parsed. Types only; parse.ts makes the
+// values.
 
 import type { Address } from '../ethereum/address.ts'
 import type { Cidr } from './address.ts'
@@ -108,7 +109,10 @@ export interface Config {
   readonly log: { readonly level: LogLevel }
 }
 
-/** Something wrong (or, as a warning, unwise) in the text: `clients[0].secret`, its 1-based line, what is allowed. */
+/**
+ * Something wrong (or, as a warning, unwise) in the text: `clients[0].secret`, its 1-based line,
+ * what is allowed.
+ */
 export interface ConfigProblem {
   readonly path: string
   readonly line: number

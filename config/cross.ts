@@ -1,6 +1,6 @@
-// What depends on more than one value: repeated names and networks, secrets against the kind of address,
-// references to tariffs, pairs that contradict each other. Works on the unchecked tree, so that these are
-// found in the same run as every misspelt value. Used by parse.ts, after schema.ts.
+// What depends on more than one value: repeated names and networks, secrets against the kind of
+// address, references to tariffs, pairs that contradict each other. Works on the unchecked tree, so
+// that these are found in the same run as every misspelt value. Used by parse.ts, after schema.ts.
 
 import { type Cidr, cidrKey, isLoopback, parseCidr } from './address.ts'
 import type { Path } from './document.ts'
@@ -79,7 +79,8 @@ function checkSecret(
   }
   if (resolved.weak !== undefined && cidr !== undefined) {
     const finding = { path: [...path, resolved.weak.key], message: resolved.weak.message }
-    // Only this machine can use a loopback entry; anywhere else a weak secret can be guessed offline.
+    // Only this machine can use a loopback entry; anywhere else a weak secret can be guessed
+    // offline.
     if (isLoopback(cidr)) result.warnings.push(finding)
     else result.problems.push(finding)
   }
@@ -179,7 +180,7 @@ function checkPairs(tree: unknown, result: CrossResult): void {
   }
   const chain = mappingAt(tree, 'chain')
   const rpc = textAt(chain, 'rpc') ?? 'embedded'
-  if (rpc !== 'embedded' && (chain['contract'] ?? 'auto') === 'auto') {
+  if (/^(https?|wss?):/.test(rpc) && (chain['contract'] ?? 'auto') === 'auto') {
     const message = 'must be the address of the contract on that chain: auto is for rpc: embedded'
     result.problems.push({ path: ['chain', 'contract'], message })
   }
@@ -187,6 +188,10 @@ function checkPairs(tree: unknown, result: CrossResult): void {
   const isMapping = typeof tariffs === 'object' && tariffs !== null && !Array.isArray(tariffs)
   if (isMapping && Object.keys(tariffs).length === 0) {
     result.problems.push({ path: ['tariffs'], message: 'must have at least one tariff' })
+  }
+  // zod leaves this key out of a record without a word; the tariff would look accepted.
+  if (isMapping && Object.hasOwn(tariffs, '__proto__')) {
+    result.problems.push({ path: ['tariffs', '__proto__'], message: 'is not a name for a tariff' })
   }
 }
 

@@ -1,7 +1,16 @@
 // YAML text <-> tree, and the line of each path in it. Knows YAML, nothing of what the keys mean.
 // Messages never quote the file: a line of it may hold a secret.
 
-import { type Document, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import {
+  type Document,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+} from 'yaml'
 import type { ConfigProblem } from './config.ts'
 
 export type Path = readonly (string | number)[]
@@ -15,8 +24,9 @@ export interface ConfigDocument {
   readonly problems: readonly ConfigProblem[]
 }
 
-// YAML reads `{ secret: ${NAME} }` as a mapping inside the scalar `$`. The braces are held by private-use
-// characters of the same length while YAML looks, so that the form works everywhere and columns stay.
+// YAML reads `{ secret: ${NAME} }` as a mapping inside the scalar `$`. The braces are held by
+// private-use characters of the same length while YAML looks, so that the form works everywhere and
+// columns stay.
 const OPEN = '\uE000'
 const CLOSE = '\uE001'
 const REFERENCE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g
@@ -34,8 +44,8 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'is a YAML alias to nothing: write text that starts with * in quotes',
   BAD_INDENT: 'is indented differently from the lines it belongs to',
   BLOCK_AS_IMPLICIT_KEY: 'has a ":" in a place YAML takes for a key: write the text in quotes',
-  DUPLICATE_KEY: 'is a key that is given twice in the same mapping',
-  MISSING_CHAR: 'misses a closing quote, bracket, comma or the space after ":"',
+  DUPLICATE_KEY: 'has a key that is given twice in the same mapping',
+  MISSING_CHAR: 'misses a closing quote, bracket, comma or space after ":", or one above does',
   MULTIPLE_DOCS: 'starts a second YAML document: one file is one configuration',
   TAB_AS_INDENT: 'is indented with a tab: YAML wants spaces',
   TAG_RESOLVE_FAILED: 'has a YAML tag: write text that starts with ! in quotes',
@@ -79,13 +89,16 @@ function offsetOf(document: Document, path: Path): number {
   return offset
 }
 
-/** Reads the text. With `problems` other than repeated keys, `tree` is undefined: the rest can't be trusted. */
+/**
+ * Reads the text. With `problems` other than repeated keys, `tree` is undefined: the rest can't be
+ * trusted.
+ */
 export function readDocument(text: string): ConfigDocument {
   const lines = new LineCounter()
   const document = parseDocument(holdReferences(text), {
     lineCounter: lines,
     prettyErrors: false,
-    logLevel: 'silent',
+    logLevel: 'error',
   })
   const lineAt = (offset: number) => Math.max(1, lines.linePos(offset).line)
   const syntax = new Map<string, ConfigProblem>()
@@ -94,12 +107,21 @@ export function readDocument(text: string): ConfigDocument {
     if (code !== 'DUPLICATE_KEY') readable = false
     const line = lineAt(pos[0])
     const message = SYNTAX[code] ?? 'is not valid YAML'
-    // One mistake can cause an error for every token after it; a line is named once, twenty lines at most.
+    // One mistake can cause an error for every token after it; a line is named once, twenty lines
+    // at most.
     if (syntax.size < 20 && !syntax.has(`${line}`)) {
       syntax.set(`${line}`, { path: '(file)', line, message: `this line ${message}` })
     }
   }
   const problems = [...syntax.values()]
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) !== undefined) return
+      readable = false
+      const line = lineAt(alias.range?.[0] ?? 0)
+      problems.push({ path: '(file)', line, message: `this line ${SYNTAX['BAD_ALIAS']}` })
+    },
+  })
   let tree: unknown
   if (readable) {
     try {

@@ -1,5 +1,6 @@
-// Writes configuration text: the file of a first start, and one more client in an existing file whose every
-// other byte stays as the operator left it. Text in, text out; files are cli/'s business.
+// One more client in an existing configuration text, whose every other byte stays as the operator
+// left it. Text in, text out; the file and the server that reads it are the caller's business
+// (cli/).
 
 import { type Document, isSeq, type Scalar, stringify, type YAMLSeq } from 'yaml'
 import type { ConfigProblem } from './config.ts'
@@ -14,62 +15,16 @@ export interface NewClient {
   readonly secret: string
 }
 
-// 32 characters that survive being read aloud and typed: no 0/o, no 1/l. 5 bits each.
-const SECRET_ALPHABET = '23456789abcdefghijkmnpqrstuvwxyz'
-const SECRET_CHARACTERS = 24
-
-/** A shared secret of one character per random byte given; at least 24 of them (120 bits). */
-export function newSecret(random: Buffer): string {
-  if (random.length < SECRET_CHARACTERS) {
-    throw new RangeError(`a secret takes ${SECRET_CHARACTERS} random bytes, not ${random.length}`)
-  }
-  return Array.from(random, (byte) => SECRET_ALPHABET[byte % 32]).join('')
-}
-
-/** The datanet.yaml of a first start: this machine as the only NAS, one tariff, the embedded chain. */
-export function defaultConfigText(o: {
-  readonly secret: string
-  readonly operatorName?: string
-}): string {
-  const operatorName = o.operatorName ?? 'Corner Wi-Fi'
-  return `# Datanet's configuration. Every key, its default and its range: config/example.yaml
-# After a change: datanet check --config THIS_FILE, then send the server SIGHUP.
-
-operator:
-  name: ${JSON.stringify(operatorName)}
-
-# Who may ask. Add an access point with: npx datanet client add NAME IP
-clients:
-  - name: loopback
-    ipaddr: 127.0.0.1/32
-    secret: ${JSON.stringify(o.secret)}
-    nas_type: hostapd
-    tariff: standard
-
-# Prices in whole tokens, in quotes.
-tariffs:
-  standard:
-    per_minute: "0.001"
-    per_megabyte: "0.004"
-    interval: 60s
-    interval_megabytes: 10
-    missed_max: 2
-    grace: 0s
-
-chain: { rpc: embedded, contract: auto }
-
-# Devices behind access points pay over HTTP: give them an address they can reach.
-http: { listen: 127.0.0.1:8080, public_url: null }
-`
-}
-
 // addClient has no environment: whether a variable is set is the server's concern, not the edit's.
 const ANY_SECRET: SecretSource = {
   env: () => 'a stand-in of enough characters',
   file: () => 'a stand-in of enough characters',
 }
 
-/** The text with the entry's lines after the last item of a block list, or undefined for other layouts. */
+/**
+ * The text with the entry's lines after the last item of a block list, or undefined for other
+ * layouts.
+ */
 function insertLines(text: string, document: Document, client: NewClient): string | undefined {
   const list = document.get('clients', true) as YAMLSeq | Scalar | undefined
   if (!isSeq(list) || list.flow === true || list.range == null) return undefined
@@ -87,7 +42,9 @@ function insertLines(text: string, document: Document, client: NewClient): strin
   return before + lines.map((line) => `${margin}${line}${newline}`).join('') + after
 }
 
-/** For `clients: []`, a flow list or no list at all: YAML's own writer, which keeps comments too. */
+/**
+ * For `clients: []`, a flow list or no list at all: YAML's own writer, which keeps comments too.
+ */
 function appendNode(document: Document, client: NewClient): string {
   const list = document.get('clients', true)
   if (isSeq(list)) {
@@ -100,8 +57,9 @@ function appendNode(document: Document, client: NewClient): string {
 }
 
 /**
- * Adds an entry to `clients`, comments and layout kept. Refused with every problem: a file that is not valid
- * as it stands, a name or network already there, a weak secret, several tariffs to choose from.
+ * Adds an entry to `clients`, comments and layout kept. Refused with every problem: a file that is
+ * not valid as it stands, a name or network already there, a weak secret, several tariffs to choose
+ * from.
  */
 export function addClient(
   text: string,

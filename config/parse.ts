@@ -1,5 +1,6 @@
-// The one door of config/: YAML text -> Config, or every problem with its path and line. The environment
-// and file reader are arguments; nothing here opens a file, logs or exits. Called by cli/ (check, serve).
+// The one door of config/: YAML text -> Config, or every problem with its path and line. The
+// environment and file reader are arguments; nothing here opens a file, logs or exits. Called by
+// cli/ (check, serve).
 
 import type { Config, ConfigProblem, ConfigResult, NasEntry, TariffTerms } from './config.ts'
 import { type CrossResult, crossCheck, type EntrySecrets } from './cross.ts'
@@ -109,9 +110,10 @@ export function checkDocument(document: ConfigDocument, source: SecretSource): C
 }
 
 /**
- * Reads a whole configuration. `env` answers `${NAME}` secrets, `readFile` the `secret_file` ones (the caller
- * decides what a relative path is relative to; it may throw). Never throws on bad text: every problem found
- * is returned at once, in the order of the file, and no message repeats a secret.
+ * Reads a whole configuration. `env` answers `${NAME}` secrets, `readFile` the `secret_file` ones
+ * (the caller decides what a relative path is relative to; it may throw). Never throws on bad text:
+ * every problem found is returned at once, in the order of the file, and no message repeats a
+ * secret.
  */
 export function parseConfig(
   text: string,

@@ -1,11 +1,13 @@
-// Turns what zod found into problems an operator can act on: one per mistake, with path and line. Unknown
-// keys get a "did you mean". Nothing of a value is repeated, since it may be a secret.
+// Turns what zod found into problems an operator can act on: one per mistake, with path and line.
+// Unknown keys get a "did you mean". Nothing of a value is repeated, since it may be a secret.
 
 import type { z } from 'zod'
 import type { ConfigProblem } from './config.ts'
 import { type ConfigDocument, type Path, pathText } from './document.ts'
 
-/** Edit distance with swaps of neighbours, so `secert` is one step from `secret`. Keys are short. */
+/**
+ * Edit distance with swaps of neighbours, so `secert` is one step from `secret`. Keys are short.
+ */
 function distance(a: string, b: string): number {
   let before: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, j) => j)

@@ -1,5 +1,6 @@
-// The whole grammar of the configuration in one place: every key, its default, its range and the reason
-// for it. Each value is judged alone here; what depends on two of them is in cross.ts. Used by parse.ts.
+// The whole grammar of the configuration in one place: every key, its default, its range and the
+// reason for it. Each value is judged alone here; what depends on two of them is in cross.ts. Used
+// by parse.ts.
 
 import { z } from 'zod'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
@@ -32,7 +33,9 @@ function rejection(input: unknown, rule: string): string {
   return rule
 }
 
-/** A mapping that takes exactly these keys; the message of an unknown-key issue is the list of them. */
+/**
+ * A mapping that takes exactly these keys; the message of an unknown-key issue is the list of them.
+ */
 function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape, {
     error: (issue) =>
@@ -84,7 +87,9 @@ function choice<const Values extends readonly string[]>(values: Values) {
   return z.enum(values, { error: (issue) => rejection(issue.input, rule) })
 }
 
-/** One value works today; the others are part of the format and are refused by saying exactly that. */
+/**
+ * One value works today; the others are part of the format and are refused by saying exactly that.
+ */
 function builtChoice<const Built extends string>(
   built: readonly [Built, ...Built[]],
   later: (input: string) => boolean,
@@ -254,7 +259,10 @@ const publicUrl = z
   })
   .default(null)
 
-/** The whole file. Its output is keyed as in the YAML, with every value parsed and every default filled in. */
+/**
+ * The whole file. Its output is keyed as in the YAML, with every value parsed and every default
+ * filled in.
+ */
 export const schema = section({
   operator: section({
     // The contract's registry and the certificate's DNS label are made from it.

@@ -1,7 +1,10 @@
-// Shared secrets: where they come from (a literal, ${ENV} or a file) and which are too weak to use.
-// A secret's text never appears in a message.
+// Shared secrets: where they come from (a literal, ${ENV} or a file), which are too weak, and new
+// ones. A secret's text never appears in a message.
 
-/** How a secret is fetched from outside the file; both are handed in, so this file reads nothing itself. */
+/**
+ * How a secret is fetched from outside the file; both are handed in, so this file reads nothing
+ * itself.
+ */
 export interface SecretSource {
   env(name: string): string | undefined
   /** Returns the text of a file or throws. */
@@ -83,4 +86,16 @@ export function resolveSecret(
     return { secret, weak: finding(key, message) }
   }
   return { secret }
+}
+
+// 32 characters that survive being read aloud and typed: no 0/o, no 1/l. 5 bits each.
+const SECRET_ALPHABET = '23456789abcdefghijkmnpqrstuvwxyz'
+const SECRET_CHARACTERS = 24
+
+/** A shared secret of one character per random byte given; at least 24 of them (120 bits). */
+export function newSecret(random: Buffer): string {
+  if (random.length < SECRET_CHARACTERS) {
+    throw new RangeError(`a secret takes ${SECRET_CHARACTERS} random bytes, not ${random.length}`)
+  }
+  return Array.from(random, (byte) => SECRET_ALPHABET[byte % 32]).join('')
 }

@@ -1,5 +1,6 @@
-// The small notations of the configuration: durations, prices, socket addresses, hardware addresses.
-// Each reader returns the value or undefined; what is allowed is said by schema.ts, which calls them.
+// The small notations of the configuration: durations, prices, socket addresses, hardware
+// addresses. Each reader returns the value or undefined; what is allowed is said by schema.ts,
+// which calls them.
 
 import { parseIpAddress } from './address.ts'
 import type { Endpoint } from './config.ts'
@@ -24,8 +25,8 @@ export function formatDuration(ms: number): string {
 }
 
 /**
- * A price in whole tokens. 18 places is the finest an ERC-20 amount can say; 10 digits before the point
- * keep a price below 2^96 base units, the width of every amount in the contract.
+ * A price in whole tokens. 18 places is the finest an ERC-20 amount can say; 10 digits before the
+ * point keep a price below 2^96 base units, the width of every amount in the contract.
  */
 export function parsePrice(text: string): string | undefined {
   return /^(0|[1-9][0-9]{0,9})(\.[0-9]{1,18})?$/.test(text) ? text : undefined

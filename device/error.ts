@@ -20,11 +20,3 @@ export class DeviceError extends Error {
     this.code = code
   }
 }
-
-/** The sentence of anything thrown, without its stack. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  // fetch says only "fetch failed"; what happened to the socket is in its cause.
-  const cause = error.cause instanceof Error ? error.cause : undefined
-  return error.message === 'fetch failed' && cause !== undefined ? cause.message : error.message
-}

@@ -34,7 +34,7 @@ const deviceFile = z.object({
   serverSpkiSha256: z.string().regex(/^[0-9a-f]{64}$/),
   contract: address,
   chainId: z.int().min(1),
-  rpc: z.url({ protocol: /^https?$/ }),
+  rpc: z.url({ protocol: /^(https?|wss?)$/ }),
   token: z.object({
     address,
     symbol: z.string(),

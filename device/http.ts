@@ -1,7 +1,8 @@
 // JSON over HTTP towards an operator, for answers nobody vouches for: bounded in time and bytes, no
 // redirects, no credentials of its own. Called by device/ and by the cli's administrative verbs.
 
-import { DeviceError, reasonOf } from './error.ts'
+import { reasonOf } from '../chain/error.ts'
+import { DeviceError } from './error.ts'
 
 // GET /v1/operator with two certificates and a table of tariffs is a few KB; 256 KB is forty times that.
 const BODY_BYTES_MAX = 256 * 1024
@@ -75,7 +76,11 @@ function parseJson(url: string, status: number, text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new DeviceError('refused', `${url} answers ${status} with something else than JSON`, error)
+    throw new DeviceError(
+      'refused',
+      `${url} answers ${status} with something else than JSON`,
+      error,
+    )
   }
 }
 

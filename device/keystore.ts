@@ -2,8 +2,8 @@
 // any wallet program opens. Refuses empty passwords. Called by the cli's device verbs.
 
 import { decryptKeystoreJson, encryptKeystoreJson, isKeystoreJson } from 'ethers'
-import { accountOf } from '../ethereum/signature.ts'
 import { checksumAddress } from '../ethereum/address.ts'
+import { accountOf } from '../ethereum/signature.ts'
 import { DeviceError } from './error.ts'
 
 /** scrypt's cost; 2^17 is the format's usual choice, about a second. Tests take less. */

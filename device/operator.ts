@@ -37,7 +37,7 @@ const operatorAnswer = z.object({
   account: addressText,
   contract: addressText,
   chainId: z.int().min(1),
-  rpc: z.url({ protocol: /^https?$/ }).max(2048),
+  rpc: z.url({ protocol: /^(https?|wss?)$/ }).max(2048),
   token: z.object({
     address: addressText,
     symbol: shownText(16),
@@ -120,9 +120,7 @@ export async function proveOperator(
   if (spkiSha256 !== answer.serverSpkiSha256) {
     refuse('its server certificate has another key than it says')
   }
-  const { serverSpkiSha256, nextServerSpkiSha256 } = registered
-  // After updateOperator both keys are valid for one period (payplace.md 4.4, function 1).
-  if (spkiSha256 !== serverSpkiSha256 && spkiSha256 !== nextServerSpkiSha256) {
+  if (!(await chain.isServerKey(answer.operatorId, spkiSha256))) {
     refuse('the key of its server certificate is not the one in the contract')
   }
   const { serverName } = answer

@@ -1,6 +1,6 @@
-// The EAP-TLS authenticator as one pure machine: step(conversation, event, limits) -> [conversation,
-// action]. It owns identifiers, turns, fragments, acknowledgements and every limit of a conversation;
-// it runs no TLS, decides no admission and keeps no time. exchange.ts drives it.
+// The EAP-TLS authenticator as one pure machine: step(conversation, event, limits) ->
+// [conversation, action]. It owns identifiers, turns, fragments, acknowledgements and every limit
+// of a conversation; it runs no TLS, decides no admission and keeps no time. exchange.ts drives it.
 //
 //   identity -> start -> (fragments in, TLS, fragments out) ... -> decision -> commit -> accepted
 //                         any of them -> alert -> rejected, or rejected at once
@@ -28,7 +28,9 @@ import {
 } from './packet.ts'
 
 export interface EapLimits {
-  /** Responses in one conversation, invalid ones included. Some peers stop at 40 to 50 (RFC 9191). */
+  /**
+   * Responses in one conversation, invalid ones included. Some peers stop at 40 to 50 (RFC 9191).
+   */
   readonly roundsMax: number
   /** Octets of one TLS message in; 65,536 is what RFC 9190 §2.1.9 lets a message have. */
   readonly messageBytesMax: number
@@ -94,12 +96,15 @@ export type EapAction =
 type Step = readonly [Conversation, EapAction]
 
 /**
- * Invalid responses answered with the request again (RFC 3579 §2.2) before the conversation ends: enough
- * for stray retransmissions, few enough that a noisy peer does not hold a TLS connection open with them.
+ * Invalid responses answered with the request again (RFC 3579 §2.2) before the conversation ends:
+ * enough for stray retransmissions, few enough that a noisy peer does not hold a TLS connection
+ * open with them.
  */
 export const INVALID_MAX = 5
 
-/** `identifier` (0 to 255) is used where the peer gives none to continue from: after an EAP-Start. */
+/**
+ * `identifier` (0 to 255) is used where the peer gives none to continue from: after an EAP-Start.
+ */
 export const newConversation = (identifier: number): Conversation => ({
   name: 'expect-identity',
   identifier,
@@ -282,7 +287,10 @@ function request(
   return [next, { do: 'send', eap }]
 }
 
-/** RFC 3579 §2.2: a bad response must not end it, or anyone near the peer could; but not without limit. */
+/**
+ * RFC 3579 §2.2: a bad response must not end it, or anyone near the peer could; but not without
+ * limit.
+ */
 function again(conversation: Waiting, reason: string): Step {
   const invalid = conversation.invalid + 1
   if (invalid > INVALID_MAX) return reject(conversation, 'eap-invalid-exceeded', `last: ${reason}`)

@@ -1,6 +1,7 @@
 // The seam between the EAP-TLS machine and whatever runs TLS. Two engines stand behind it: node:tls
-// fed through memory (tls.ts), and a native one over the OpenSSL that Node carries. Types only; both
-// engines pass the same suite (test/eap/engine-conformance.ts). The exchange is the only caller.
+// fed through memory (tls.ts), and a native one over the OpenSSL that Node carries. Types only;
+// both engines pass the same suite (test/eap/engine-conformance.ts). The exchange is the only
+// caller.
 
 export type TlsVersion = '1.2' | '1.3'
 
@@ -18,7 +19,9 @@ export interface TlsFacts {
   readonly version: TlsVersion
   /** IANA name, such as TLS_AES_256_GCM_SHA384. */
   readonly cipher: string
-  /** Name of the key exchange group, such as X25519; its number in hex where it has no name here. */
+  /**
+   * Name of the key exchange group, such as X25519; its number in hex where it has no name here.
+   */
   readonly group: string
   readonly resumed: boolean
 }
@@ -35,7 +38,10 @@ export interface EapTlsKeys {
 export type TlsOutcome =
   /** The handshake goes on: send these bytes, feed the answer. */
   | { readonly status: 'continue'; readonly bytes: Buffer }
-  /** The peer's Finished is verified and a certificate is there; nothing of ours has been sent since. */
+  /**
+   * The peer's Finished is verified and a certificate is there; nothing of ours has been sent
+   * since.
+   */
   | { readonly status: 'established' }
   /** Over. `bytes` is the alert to carry to the peer, empty where there is none to carry. */
   | {
@@ -46,13 +52,22 @@ export type TlsOutcome =
     }
 
 export interface TlsConversation {
-  /** One complete EAP-TLS message in, never empty. Does not reject; not to be called again before it has answered. */
+  /**
+   * One complete EAP-TLS message in, never empty. Does not reject; not to be called again before it
+   * has answered.
+   */
   feed(flight: Buffer): Promise<TlsOutcome>
-  /** Once, when established. TLS 1.2: the withheld last flight. TLS 1.3: the protected 0x00 record (RFC 9190 §2.5). */
+  /**
+   * Once, when established. TLS 1.2: the withheld last flight. TLS 1.3: the protected 0x00 record
+   * (RFC 9190 §2.5).
+   */
   commit(): Buffer
   /** Once, when established and instead of `commit`: a fatal alert as the peer must see it. */
   refuse(alert: number): Buffer
-  /** DER of the peer's leaf certificate; never empty once established. The key behind it is proven, its issuer is not. */
+  /**
+   * DER of the peer's leaf certificate; never empty once established. The key behind it is proven,
+   * its issuer is not.
+   */
   peerCertificate(): Buffer
   /** Once established, before `close`. */
   keys(): EapTlsKeys

@@ -1,10 +1,11 @@
 // One EAP-TLS conversation as the server sees it: EAP bytes in, one reply out. Glues the machine
-// (conversation.ts) to the TLS engine and asks the caller's `authorize` once, when the peer has proven
-// its key. Holds no timer and no table: the server expires it with `close`.
+// (conversation.ts) to the TLS engine and asks the caller's `authorize` once, when the peer has
+// proven its key. Holds no timer and no table: the server expires it with `close`.
 
 import {
   type Conversation,
   type EapAction,
+  type EapEvent,
   type EapLimits,
   newConversation,
   step,
@@ -26,8 +27,8 @@ export interface EapDeps {
   /** Random octets; one is taken when a conversation opens. */
   readonly random: (length: number) => Buffer
   /**
-   * Called at most once per conversation, with the DER of the peer's leaf. The key is proven, nothing
-   * else is. What it reserves must be released by the caller when no 'accept' follows.
+   * Called at most once per conversation, with the DER of the peer's leaf. The key is proven,
+   * nothing else is. What it reserves must be released by the caller when no 'accept' follows.
    */
   authorize(certificate: Buffer, facts: TlsFacts): Authorization | Promise<Authorization>
 }
@@ -46,7 +47,10 @@ export type EapReply =
       readonly certificate: Buffer
       readonly facts: TlsFacts
     }
-  /** EAP-Failure for an Access-Reject. `reason` is one of a bounded set, `detail` is for the log only. */
+  /**
+   * EAP-Failure for an Access-Reject. `reason` is one of a bounded set, `detail` is for the log
+   * only.
+   */
   | {
       readonly do: 'reject'
       readonly eap: Buffer
@@ -60,15 +64,18 @@ export type EapReply =
 
 export interface Exchange {
   /**
-   * The EAP-Message of one Access-Request, empty for an EAP-Start. `fragmentSize` is the most octets a
-   * whole EAP packet of ours may have now: the configured size, and Framed-MTU - 4 where the request
-   * names one (RFC 3579 §2.4). While an earlier call has not answered, the answer is 'ignore'.
-   * Rejects only with what `authorize` threw; the conversation is over then.
+   * The EAP-Message of one Access-Request, empty for an EAP-Start. `fragmentSize` is the most
+   * octets a whole EAP packet of ours may have now: the configured size, and Framed-MTU - 4 where
+   * the request names one (RFC 3579 §2.4). While an earlier call has not answered, the answer is
+   * 'ignore'. Rejects only with what `authorize` threw; the conversation is over then.
    */
   receive(eap: Buffer, fragmentSize: number): Promise<EapReply>
   /** Frees the TLS connection; harmless when repeated. */
   close(): void
-  /** Outer identity, unauthenticated; '' before it is known. For logs and routing only (RFC 9190 §5.6). */
+  /**
+   * Outer identity, unauthenticated; '' before it is known. For logs and routing only (RFC 9190
+   * §5.6).
+   */
   readonly identity: string
   /** Requests sent that were not repetitions: it grows while the conversation makes progress. */
   readonly progress: number
@@ -83,110 +90,124 @@ interface Grant {
   readonly facts: TlsFacts
 }
 
+/** What one exchange remembers; only the functions below change it. */
+interface Memory {
+  readonly deps: EapDeps
+  conversation: Conversation
+  tls: TlsConversation | undefined
+  grant: Grant | undefined
+  identity: string
+  progress: number
+  busy: boolean
+}
+
+/** A conversation of which nothing has been received yet. */
 export function openExchange(deps: EapDeps): Exchange {
-  let conversation: Conversation = newConversation(deps.random(1)[0] ?? 0)
-  let tls: TlsConversation | undefined
-  let grant: Grant | undefined
-  let identity = ''
-  let progress = 0
-  let busy = false
-
-  const close = () => {
-    conversation = { name: 'done' }
-    grant = undefined
-    tls?.close()
-    tls = undefined
+  const memory: Memory = {
+    deps,
+    conversation: newConversation(deps.random(1)[0] ?? 0),
+    tls: undefined,
+    grant: undefined,
+    identity: '',
+    progress: 0,
+    busy: false,
   }
-
-  const advance = (event: Parameters<typeof step>[1]): EapAction => {
-    const [next, action] = step(conversation, event, deps.limits)
-    conversation = next
-    return action
-  }
-
-  const runTls = async (flight: Buffer, packetBytesMax: number): Promise<EapAction> => {
-    tls ??= deps.engine.open()
-    const outcome = await tls.feed(flight)
-    const action = advance({ type: 'tls', outcome, packetBytesMax })
-    return action.do === 'decide' && tls !== undefined ? decide(tls, packetBytesMax) : action
-  }
-
-  const decide = async (established: TlsConversation, packetBytesMax: number) => {
-    const certificate = established.peerCertificate()
-    const facts = established.facts()
-    const verdict = await deps.authorize(certificate, facts)
-    // `close` may have been called meanwhile; its TLS connection is gone then.
-    if (tls === undefined) return advance({ type: 'response', bytes: NO_BYTES, packetBytesMax })
-    if (verdict.accept) grant = { keys: established.keys(), certificate, facts }
-    const bytes = verdict.accept ? established.commit() : established.refuse(verdict.alert)
-    const reason = verdict.accept ? '' : verdict.reason
-    const action = advance({
-      type: 'decision',
-      accept: verdict.accept,
-      reason,
-      bytes,
-      packetBytesMax,
-    })
-    // Nothing but an acknowledgement can follow: 70 kB less to hold while waiting for it.
-    tls.close()
-    tls = undefined
-    return action
-  }
-
-  const reply = (action: EapAction): EapReply => {
-    switch (action.do) {
-      case 'send':
-        progress++
-        return { do: 'challenge', eap: action.eap }
-      case 'accept': {
-        if (grant === undefined) throw new Error('accepted without a grant')
-        const { keys, certificate, facts } = grant
-        const { msk, emsk } = keys
-        const sessionId = sessionIdOf(keys)
-        close()
-        return { do: 'accept', eap: action.eap, msk, emsk, sessionId, certificate, facts }
-      }
-      case 'reject':
-        close()
-        return action
-      case 'resend':
-      case 'ignore':
-        return action
-      case 'run-tls':
-      case 'decide':
-        throw new Error(`${action.do} is not a reply`)
-    }
-  }
-
   return {
     async receive(eap, fragmentSize) {
-      if (busy) return { do: 'ignore', reason: 'eap-busy' }
-      busy = true
+      if (memory.busy) return { do: 'ignore', reason: 'eap-busy' }
+      memory.busy = true
       try {
-        if (identity === '') identity = readIdentity(eap)
-        const action = advance({ type: 'response', bytes: eap, packetBytesMax: fragmentSize })
-        return reply(action.do === 'run-tls' ? await runTls(action.flight, fragmentSize) : action)
+        if (memory.identity === '') memory.identity = readIdentity(eap)
+        const event = { type: 'response', bytes: eap, packetBytesMax: fragmentSize } as const
+        const action = advance(memory, event)
+        if (action.do !== 'run-tls') return reply(memory, action)
+        return reply(memory, await runTls(memory, action.flight, fragmentSize))
       } catch (error) {
-        close()
+        close(memory)
         throw error
       } finally {
-        busy = false
+        memory.busy = false
       }
     },
-    close,
+    close: () => close(memory),
     get identity() {
-      return identity
+      return memory.identity
     },
     get progress() {
-      return progress
+      return memory.progress
     },
     get done() {
-      return conversation.name === 'done'
+      return memory.conversation.name === 'done'
     },
   }
 }
 
-const NO_BYTES = Buffer.alloc(0)
+function close(memory: Memory): void {
+  memory.conversation = { name: 'done' }
+  memory.grant = undefined
+  memory.tls?.close()
+  memory.tls = undefined
+}
+
+function advance(memory: Memory, event: EapEvent): EapAction {
+  const [conversation, action] = step(memory.conversation, event, memory.deps.limits)
+  memory.conversation = conversation
+  return action
+}
+
+async function runTls(memory: Memory, flight: Buffer, packetBytesMax: number): Promise<EapAction> {
+  memory.tls ??= memory.deps.engine.open()
+  const { tls } = memory
+  const outcome = await tls.feed(flight)
+  const action = advance(memory, { type: 'tls', outcome, packetBytesMax })
+  return action.do === 'decide' ? decide(memory, tls, packetBytesMax) : action
+}
+
+async function decide(
+  memory: Memory,
+  tls: TlsConversation,
+  packetBytesMax: number,
+): Promise<EapAction> {
+  const certificate = tls.peerCertificate()
+  const facts = tls.facts()
+  const verdict = await memory.deps.authorize(certificate, facts)
+  // `close` may have been called meanwhile; the TLS connection is gone then.
+  if (memory.tls === undefined) return { do: 'ignore', reason: 'eap-finished' }
+  if (verdict.accept) memory.grant = { keys: tls.keys(), certificate, facts }
+  const bytes = verdict.accept ? tls.commit() : tls.refuse(verdict.alert)
+  const reason = verdict.accept ? '' : verdict.reason
+  const { accept } = verdict
+  const action = advance(memory, { type: 'decision', accept, reason, bytes, packetBytesMax })
+  // Nothing but an acknowledgement can follow: 70 kB less to hold while waiting for it.
+  tls.close()
+  memory.tls = undefined
+  return action
+}
+
+function reply(memory: Memory, action: EapAction): EapReply {
+  switch (action.do) {
+    case 'send':
+      memory.progress++
+      return { do: 'challenge', eap: action.eap }
+    case 'accept': {
+      if (memory.grant === undefined) throw new Error('accepted without a grant')
+      const { keys, certificate, facts } = memory.grant
+      const { msk, emsk } = keys
+      const sessionId = sessionIdOf(keys)
+      close(memory)
+      return { do: 'accept', eap: action.eap, msk, emsk, sessionId, certificate, facts }
+    }
+    case 'reject':
+      close(memory)
+      return action
+    case 'resend':
+    case 'ignore':
+      return action
+    case 'run-tls':
+    case 'decide':
+      throw new Error(`${action.do} is not a reply`)
+  }
+}
 
 function readIdentity(eap: Buffer): string {
   const packet = decodeEap(eap)

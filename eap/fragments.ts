@@ -1,5 +1,6 @@
-// The EAP-TLS framing of RFC 5216 §3 and RFC 9190 §2.1.9: flags octet, TLS Message Length, fragments
-// both ways. Pure; holds no more than the cap. Knows nothing of turns or identifiers: conversation.ts.
+// The EAP-TLS framing of RFC 5216 §3 and RFC 9190 §2.1.9: flags octet, TLS Message Length,
+// fragments both ways. Pure; holds no more than the cap. Knows nothing of turns or identifiers:
+// conversation.ts.
 //
 //   | L M S 0 0 0 0 0 | TLS Message Length (4, with L only) | TLS data ...
 
@@ -12,7 +13,10 @@ export const startData: Buffer = Buffer.from([START])
 /** The acknowledgement of a fragment: the flags octet and nothing more (RFC 5216 §2.1.5). */
 export const ackData: Buffer = Buffer.from([0])
 
-/** RFC 2865 §5.12 lets Framed-MTU be no lower than 64, and 4 octets of it are not for EAP (RFC 3579 §2.4). */
+/**
+ * RFC 2865 §5.12 lets Framed-MTU be no lower than 64, and 4 octets of it are not for EAP (RFC 3579
+ * §2.4).
+ */
 export const EAP_PACKET_BYTES_MIN = 60
 
 /** Type-Data of one EAP-TLS packet. */
@@ -25,7 +29,10 @@ export interface Fragment {
   readonly data: Buffer
 }
 
-/** Undefined where the flags octet or the length it announces is missing. The reserved bits are ignored. */
+/**
+ * Undefined where the flags octet or the length it announces is missing. The reserved bits are
+ * ignored.
+ */
 export function decodeFragment(data: Buffer): Fragment | undefined {
   const flags = data[0]
   if (flags === undefined) return undefined
@@ -66,9 +73,10 @@ export type Joined =
 const fault = (name: JoinFault): Joined => ({ status: 'fault', fault: name })
 
 /**
- * Adds a fragment. L is taken on the first fragment, on any or on none, as long as it never changes;
- * every byte is counted against the declared length and the cap before it is kept, so a peer cannot
- * make the buffer grow past what it declared (the hostapd overflow CVE-2012-4445) or past the cap.
+ * Adds a fragment. L is taken on the first fragment, on any or on none, as long as it never
+ * changes; every byte is counted against the declared length and the cap before it is kept, so a
+ * peer cannot make the buffer grow past what it declared (the hostapd overflow CVE-2012-4445) or
+ * past the cap.
  */
 export function joinFragment(
   partial: Partial,

@@ -1,5 +1,6 @@
-// What EAP-TLS derives from a finished TLS handshake: MSK, EMSK and Method-Id, per TLS version, and the
-// few public handshake fields that takes. Pure: the exporter comes in as a function. Both engines use it.
+// What EAP-TLS derives from a finished TLS handshake: MSK, EMSK and Method-Id, per TLS version, and
+// the few public handshake fields that takes. Pure: the exporter comes in as a function. Both
+// engines use it.
 
 import type { EapTlsKeys, TlsVersion } from './engine.ts'
 
@@ -28,7 +29,10 @@ export function eapTlsKeys(version: TlsVersion, exporter: Exporter, randoms: Buf
 /** Session-Id of RFC 5216 §2.3 and RFC 9190 §2.3, the value of EAP-Key-Name. */
 export const sessionIdOf = (keys: EapTlsKeys): Buffer => Buffer.concat([TYPE, keys.methodId])
 
-/** The handshake messages at the start of a flight, out of their plaintext records, `bytesMax` of them. */
+/**
+ * The handshake messages at the start of a flight, out of their plaintext records, `bytesMax` of
+ * them.
+ */
 function handshakeBytes(flight: Buffer, bytesMax: number): Buffer {
   const parts: Buffer[] = []
   let length = 0
@@ -42,7 +46,10 @@ function handshakeBytes(flight: Buffer, bytesMax: number): Buffer {
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
 }
 
-/** The 32 random octets of the ClientHello or ServerHello that opens a flight; undefined without one. */
+/**
+ * The 32 random octets of the ClientHello or ServerHello that opens a flight; undefined without
+ * one.
+ */
 export function helloRandom(flight: Buffer): Buffer | undefined {
   const hello = handshakeBytes(flight, 38)
   const type = hello[0]
@@ -62,8 +69,9 @@ const groupNames: ReadonlyMap<number, string> = new Map([
 const FLIGHT_BYTES_MAX = 65_536
 
 /**
- * The key exchange group in a server flight: the key_share of a 1.3 ServerHello, the named curve of a
- * 1.2 ServerKeyExchange. Written by our own TLS, so it is read without ceremony; '' where there is none.
+ * The key exchange group in a server flight: the key_share of a 1.3 ServerHello, the named curve of
+ * a 1.2 ServerKeyExchange. Written by our own TLS, so it is read without ceremony; '' where there
+ * is none.
  */
 export function groupOf(version: TlsVersion, serverFlight: Buffer): string {
   const messages = handshakeBytes(serverFlight, FLIGHT_BYTES_MAX)
@@ -85,7 +93,9 @@ function namedCurve(body: Buffer): number | undefined {
   return body.length >= 3 && body[0] === 3 ? body.readUInt16BE(1) : undefined
 }
 
-/** RFC 8446 §4.1.3 and §4.2.8: version, random, session id, cipher, compression, then extensions. */
+/**
+ * RFC 8446 §4.1.3 and §4.2.8: version, random, session id, cipher, compression, then extensions.
+ */
 function keyShareGroup(body: Buffer): number | undefined {
   let at = 35 + (body[34] ?? 0) + 3
   for (at += 2; at + 6 <= body.length; at += 4 + body.readUInt16BE(at + 2)) {

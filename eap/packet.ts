@@ -19,7 +19,9 @@ export interface EapPacket {
 }
 
 const NO_DATA = Buffer.alloc(0)
-/** RFC 7542 §2.3 lets a RADIUS User-Name carry 253 octets; longer identities are cut for the log. */
+/**
+ * RFC 7542 §2.3 lets a RADIUS User-Name carry 253 octets; longer identities are cut for the log.
+ */
 const IDENTITY_BYTES_MAX = 253
 
 /** Reads one packet; undefined where header, Length or Type are not what RFC 3748 §4 says. */
@@ -87,7 +89,10 @@ export function nakTypes(packet: EapPacket): readonly number[] | undefined {
   return types
 }
 
-/** The outer identity: up to the first NUL (RFC 3748 §5.1), unauthenticated, for logs and routing only. */
+/**
+ * The outer identity: up to the first NUL (RFC 3748 §5.1), unauthenticated, for logs and routing
+ * only.
+ */
 export function identityText(data: Buffer): string {
   const nul = data.indexOf(0)
   const end = Math.min(nul < 0 ? data.length : nul, IDENTITY_BYTES_MAX)

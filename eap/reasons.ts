@@ -1,5 +1,5 @@
-// Why TLS failed, in short names for logs and metrics, out of the codes that OpenSSL's reasons become.
-// Pure; both engines call it, so that an operator reads the same word whichever runs.
+// Why TLS failed, in short names for logs and metrics, out of the codes that OpenSSL's reasons
+// become. Pure; both engines call it, so that an operator reads the same word whichever runs.
 
 /** OpenSSL's reasons that operators meet, in words of our own. */
 const reasons: Readonly<Record<string, string>> = {

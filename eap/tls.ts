@@ -2,13 +2,14 @@
 // Duplex. The only file of this room with I/O machinery in it. It proves possession of the client's
 // key and nothing more: who issued the certificate and whether it may enter is not decided here.
 //
-// Session tickets: none are sent. TLS 1.3 sends two by default, and node:tls has no option for their
-// number. What was measured on Node 26.10 with a 1.3 client: SSL_OP_NO_TICKET still sends two (158
-// bytes, stateful); sessionTimeout 0 still sends two; `--openssl-config` (or NODE_OPTIONS or
-// OPENSSL_CONF) naming a file with NumTickets = 0 sends none; and so does a ticket key callback that
-// answers 0, which is set from inside the process and is what is done here. In 1.2 that callback
-// leaves an empty ticket (RFC 5077 §3.3) to clients that ask for one. Where a runtime has no such
-// callback, SSL_OP_NO_TICKET makes the tickets small and useless, and everything else still holds.
+// Session tickets: none are sent. TLS 1.3 sends two by default, and node:tls has no option for
+// their number. What was measured on Node 26.10 with a 1.3 client: SSL_OP_NO_TICKET still sends two
+// (158 bytes, stateful); sessionTimeout 0 still sends two; `--openssl-config` (or NODE_OPTIONS or
+// OPENSSL_CONF) naming a file with NumTickets = 0 sends none; and so does a ticket key callback
+// that answers 0, which is set from inside the process and is what is done here. In 1.2 that
+// callback leaves an empty ticket (RFC 5077 §3.3) to clients that ask for one. Where a runtime has
+// no such callback, SSL_OP_NO_TICKET makes the tickets small and useless, and everything else still
+// holds.
 
 import { constants } from 'node:crypto'
 import { nextTick } from 'node:process'
@@ -33,7 +34,10 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-/** No SHA-1. PKCS#1 v1.5 is for RSA client keys in TLS 1.2, which OpenSSL keeps out of 1.3 by itself. */
+/**
+ * No SHA-1. PKCS#1 v1.5 is for RSA client keys in TLS 1.2, which OpenSSL keeps out of 1.3 by
+ * itself.
+ */
 const SIGNATURE_ALGORITHMS = [
   'ecdsa_secp256r1_sha256',
   'ed25519',
@@ -47,12 +51,16 @@ const SIGNATURE_ALGORITHMS = [
   'rsa_pkcs1_sha512',
 ].join(':')
 
-/** secp256k1 is here for the certificates of `direct` devices: TLS 1.2 checks their curve against this list. */
+/**
+ * secp256k1 is here for the certificates of `direct` devices: TLS 1.2 checks their curve against
+ * this list.
+ */
 const GROUPS = 'X25519:P-256:P-384:secp256k1'
 
 /**
- * Event loop turns after which a silent OpenSSL is taken to wait for bytes that cannot come: a whole
- * EAP-TLS message has been fed, so half a TLS record in it would hang the conversation for ever.
+ * Event loop turns after which a silent OpenSSL is taken to wait for bytes that cannot come: a
+ * whole EAP-TLS message has been fed, so half a TLS record in it would hang the conversation for
+ * ever.
  */
 const TURNS_MAX = 2
 /** A tick, then the immediates of two turns at most. */
@@ -60,13 +68,16 @@ const FLUSH_TURNS_MAX = 3
 
 const NO_BYTES: Buffer = Buffer.alloc(0)
 
-/** One engine, and with it one OpenSSL context, per server certificate. Throws where the PEMs do not fit. */
+/**
+ * One engine, and with it one OpenSSL context, per server certificate. Throws where the PEMs do not
+ * fit.
+ */
 export function createNodeTlsEngine(config: TlsEngineConfig): TlsEngine {
   const secureContext = createSecureContext({
     cert: config.certificatePem,
     key: config.privateKeyPem,
-    // An empty list, not an absent one: that would load the public roots, build chains for both sides
-    // at each handshake and name the roots to the client.
+    // An empty list, not an absent one: that would load the public roots, build chains for both
+    // sides at each handshake and name the roots to the client.
     ca: [],
     minVersion: `TLSv${config.tlsMin}`,
     maxVersion: `TLSv${config.tlsMax}`,
@@ -88,7 +99,10 @@ interface TicketCallback {
 const hasTicketCallback = (): boolean =>
   typeof (createSecureContext().context as TicketCallback).enableTicketKeyCallback === 'function'
 
-/** Answers 0 to every question for a ticket key: no ticket is made, and none that a client shows is read. */
+/**
+ * Answers 0 to every question for a ticket key: no ticket is made, and none that a client shows is
+ * read.
+ */
 function refuseTickets(secureContext: SecureContext): void {
   const context = secureContext.context as TicketCallback
   const answer = [0, Buffer.alloc(32), Buffer.alloc(16), Buffer.alloc(16), Buffer.alloc(16)]
@@ -102,7 +116,10 @@ interface Wire {
   /** All that TLS has written since the last call, cut anywhere: parse it only as a whole. */
   take(): Buffer
   pending(): boolean
-  /** False until node:tls has been told that its last write is done; before that it writes nothing more. */
+  /**
+   * False until node:tls has been told that its last write is done; before that it writes nothing
+   * more.
+   */
   flushed(): boolean
 }
 
@@ -111,7 +128,8 @@ function openWire(): Wire {
   let unflushed = 0
   const written = (done: () => void) => {
     done()
-    // node:tls learns of it in an immediate that it queues in a tick queued by done(): after that one.
+    // node:tls learns of it in an immediate that it queues in a tick queued by done(): after that
+    // one.
     unflushed++
     nextTick(setImmediate, () => unflushed--)
   }
@@ -160,7 +178,8 @@ function openLive(secureContext: SecureContext): Live {
     secureContext,
     requestCert: true,
     // On a socket made directly this means only: some certificate must be there, else OpenSSL sends
-    // alert 116 (1.3) or 40 (1.2). Any issuer passes. Node does not document it; the suite tests it.
+    // alert 116 (1.3) or 40 (1.2). Any issuer passes. Node does not document it; the suite tests
+    // it.
     rejectUnauthorized: true,
   })
   const progress: Progress = { secure: false, lateError: undefined, trafficSecret: undefined }
@@ -189,80 +208,44 @@ function readTrafficSecret(line: Buffer): Buffer | undefined {
 
 type Phase = 'handshake' | 'established' | 'spent' | 'ended'
 
-function openConversation(secureContext: SecureContext): TlsConversation {
-  let phase: Phase = 'handshake'
-  let live: Live | undefined
-  let clientHello = NO_BYTES
-  let serverFlight = NO_BYTES
+/** What one conversation remembers; only the functions below change it. */
+interface Memory {
+  phase: Phase
+  live: Live | undefined
+  /**
+   * The first flight of the client and the last of ours that it answered, for what 1.2 leaves to
+   * us.
+   */
+  clientHello: Buffer
+  serverFlight: Buffer
   /** What TLS wrote after the client's Finished: the last flight of 1.2, or tickets of 1.3. */
-  let withheld = NO_BYTES
+  withheld: Buffer
+}
 
-  const established = (): Live => {
-    if (live === undefined || phase === 'handshake' || phase === 'ended') {
-      throw new Error('TLS is not established')
-    }
-    return live
+function openConversation(secureContext: SecureContext): TlsConversation {
+  const memory: Memory = {
+    phase: 'handshake',
+    live: undefined,
+    clientHello: NO_BYTES,
+    serverFlight: NO_BYTES,
+    withheld: NO_BYTES,
   }
-  const spend = (): Live => {
-    if (phase !== 'established') throw new Error('TLS is not waiting for a decision')
-    const spent = established()
-    phase = 'spent'
-    return spent
-  }
-  const fail = (bytes: Buffer, reason: string): TlsOutcome => {
-    phase = 'ended'
-    return { status: 'failed', bytes, reason }
-  }
-
   return {
-    async feed(flight) {
-      if (phase !== 'handshake') return fail(NO_BYTES, 'tls-ended')
-      if (live === undefined) {
-        // A handshake record comes first; nothing else is worth a TLSSocket.
-        if (flight[0] !== 22 || flight[1] !== 3) return fail(NO_BYTES, 'tls-garbage')
-        live = openLive(secureContext)
-        clientHello = flight
-      }
-      const current = live
-      await flush(current.wire)
-      current.wire.duplex.push(flight)
-      for (let turns = 0; turns < TURNS_MAX && !settled(current); turns++) await turn()
-      if (live === undefined) return fail(NO_BYTES, 'tls-closed')
-      const outcome = readOutcome(current)
-      if (outcome.status === 'established') {
-        withheld = current.wire.take()
-        await flush(current.wire)
-        phase = 'established'
-      } else if (outcome.status === 'continue') serverFlight = outcome.bytes
-      else phase = 'ended'
-      return outcome
-    },
-
+    feed: (flight) => feed(memory, secureContext, flight),
     commit() {
-      const { socket, wire } = spend()
+      const { socket, wire } = spend(memory)
       if (versionOf(socket) === '1.3') socket.write(COMMITMENT)
-      return Buffer.concat([withheld, wire.take()])
+      return Buffer.concat([memory.withheld, wire.take()])
     },
-
-    refuse(alert) {
-      const { socket, progress } = spend()
-      if (versionOf(socket) === '1.2') return plainAlert(alert)
-      const secret = progress.trafficSecret
-      if (secret === undefined) throw new Error('no traffic secret was logged')
-      const cipher = socket.getCipher().standardName
-      const sequence = countRecords(withheld)
-      return Buffer.concat([withheld, sealedAlert({ alert, cipher, secret, sequence })])
-    },
-
+    refuse: (alert) => refuse(memory, alert),
     peerCertificate() {
-      const certificate = established().socket.getPeerX509Certificate()
+      const certificate = established(memory).socket.getPeerX509Certificate()
       if (certificate === undefined) throw new Error('established without a certificate')
       return certificate.raw
     },
-
     keys() {
-      const { socket } = established()
-      const randoms = [helloRandom(clientHello), helloRandom(serverFlight)]
+      const { socket } = established(memory)
+      const randoms = [helloRandom(memory.clientHello), helloRandom(memory.serverFlight)]
       return eapTlsKeys(
         versionOf(socket),
         // Node takes no context as undefined; its types do not say so.
@@ -270,25 +253,83 @@ function openConversation(secureContext: SecureContext): TlsConversation {
         Buffer.concat(randoms.map((random) => random ?? NO_BYTES)),
       )
     },
-
     facts(): TlsFacts {
-      const { socket } = established()
+      const { socket } = established(memory)
       return {
         version: versionOf(socket),
         cipher: socket.getCipher().standardName,
-        group: groupOf(versionOf(socket), serverFlight),
+        group: groupOf(versionOf(socket), memory.serverFlight),
         resumed: socket.isSessionReused(),
       }
     },
-
     close() {
-      phase = 'ended'
-      live?.socket.destroy()
-      live?.wire.duplex.destroy()
-      live = undefined
-      clientHello = serverFlight = withheld = NO_BYTES
+      memory.phase = 'ended'
+      memory.live?.socket.destroy()
+      memory.live?.wire.duplex.destroy()
+      memory.live = undefined
+      memory.clientHello = memory.serverFlight = memory.withheld = NO_BYTES
     },
   }
+}
+
+async function feed(
+  memory: Memory,
+  secureContext: SecureContext,
+  flight: Buffer,
+): Promise<TlsOutcome> {
+  const fail = (reason: string): TlsOutcome => {
+    memory.phase = 'ended'
+    return { status: 'failed', bytes: NO_BYTES, reason }
+  }
+  if (memory.phase !== 'handshake') return fail('tls-ended')
+  if (memory.live === undefined) {
+    // A handshake record comes first; nothing else is worth a TLSSocket.
+    if (flight[0] !== 22 || flight[1] !== 3) return fail('tls-garbage')
+    memory.live = openLive(secureContext)
+    memory.clientHello = flight
+  }
+  const { live } = memory
+  await flush(live.wire)
+  live.wire.duplex.push(flight)
+  for (let turns = 0; turns < TURNS_MAX && !settled(live); turns++) await turn()
+  // `close` may have been called meanwhile.
+  if (memory.live === undefined) return fail('tls-closed')
+  const outcome = readOutcome(live)
+  if (outcome.status === 'established') {
+    memory.withheld = live.wire.take()
+    await flush(live.wire)
+    if (memory.live === undefined) return fail('tls-closed')
+    memory.phase = 'established'
+  } else if (outcome.status === 'continue') memory.serverFlight = outcome.bytes
+  else memory.phase = 'ended'
+  return outcome
+}
+
+function established({ live, phase }: Memory): Live {
+  if (live === undefined || phase === 'handshake' || phase === 'ended') {
+    throw new Error('TLS is not established')
+  }
+  return live
+}
+
+/** The one decision that an established conversation takes. */
+function spend(memory: Memory): Live {
+  const live = established(memory)
+  if (memory.phase !== 'established') throw new Error('TLS is not waiting for a decision')
+  memory.phase = 'spent'
+  return live
+}
+
+function refuse(memory: Memory, alert: number): Buffer {
+  const { socket, progress } = spend(memory)
+  // In 1.2 nothing that is protected has left yet, so the alert goes in clear and the Finished
+  // never.
+  if (versionOf(socket) === '1.2') return plainAlert(alert)
+  const secret = progress.trafficSecret
+  if (secret === undefined) throw new Error('no traffic secret was logged')
+  const cipher = socket.getCipher().standardName
+  const sequence = countRecords(memory.withheld)
+  return Buffer.concat([memory.withheld, sealedAlert({ alert, cipher, secret, sequence })])
 }
 
 const versionOf = (socket: TLSSocket) => (socket.getProtocol() === 'TLSv1.3' ? '1.3' : '1.2')
@@ -296,7 +337,10 @@ const versionOf = (socket: TLSSocket) => (socket.getProtocol() === 'TLSv1.3' ? '
 /** The protected success indication of RFC 9190 §2.5, as application data. */
 const COMMITMENT = Buffer.from([0])
 
-/** Waits until node:tls can write; true at once unless the peer answered within one turn of the event loop. */
+/**
+ * Waits until node:tls can write; true at once unless the peer answered within one turn of the
+ * event loop.
+ */
 async function flush(wire: Wire): Promise<void> {
   for (let turns = 0; turns < FLUSH_TURNS_MAX && !wire.flushed(); turns++) await turn()
 }

@@ -8,7 +8,7 @@ import type { NasEntry } from '../config/config.ts'
 import type { TlsEngine } from '../eap/engine.ts'
 import { type EapReply, openExchange } from '../eap/exchange.ts'
 import { checksumAddress } from '../ethereum/address.ts'
-import { AttributeType } from '../radius/attribute-type.ts'
+import { AttributeType, ErrorCause } from '../radius/attribute-type.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { joinEapMessage, splitEapMessage } from '../radius/eap-message.ts'
 import { mppeKeyAttributes } from '../radius/hidden.ts'
@@ -45,8 +45,6 @@ export type Answer =
 
 /** EAP-Messages joined in one RADIUS packet never exceed it, so 64 KiB bounds a whole TLS flight. */
 const MESSAGE_BYTES_MAX = 65_536
-/** EAP header (4), type, flags and the TLS length: what a fragment adds to its data. */
-const FRAGMENT_OVERHEAD = 10
 /** RFC 2865 §5.12: the smallest Framed-MTU. */
 const FRAMED_MTU_MIN = 64
 /** RFC 2869 §5.16: Acct-Interim-Interval must not be less than 60 seconds. */
@@ -82,7 +80,13 @@ export async function answerAccess(
   conversation.busy = true
   try {
     const reply = await conversation.exchange.receive(eap, fragmentSize(request, deps.rules()))
+    const neverBegan = reply.do === 'ignore' && conversation.exchange.progress === 0
+    // What can't even begin must not hold the station's place for seconds.
+    if (neverBegan) deps.conversations.close(conversation)
     return answer(reply, conversation, request, nas, deps)
+  } catch (error) {
+    deps.conversations.close(conversation)
+    throw error
   } finally {
     conversation.busy = false
   }
@@ -125,6 +129,9 @@ function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conver
         const verdict = await admit(certificate, place, deps)
         if (verdict.admitted) {
           conversation.reserved = verdict.session
+          // The table may have let go of the conversation while the chain was asked.
+          const gone = deps.conversations.find(conversation.stateAttribute, nas.name) === undefined
+          if (gone) deps.sessions.close(verdict.session.id, 'abandoned')
           return { accept: true }
         }
         conversation.refusedAccount = verdict.account
@@ -144,7 +151,7 @@ function fragmentSize(request: VerifiedPacket, rules: AccessRules): number {
   const framedMtu = firstAttribute(request, AttributeType.framedMtu)
   if (framedMtu?.length !== 4) return rules.fragmentSize
   const mtu = Math.max(framedMtu.readUInt32BE(0), FRAMED_MTU_MIN)
-  return Math.min(rules.fragmentSize, mtu - 4 - FRAGMENT_OVERHEAD)
+  return Math.min(rules.fragmentSize, mtu - 4)
 }
 
 function answer(
@@ -158,11 +165,16 @@ function answer(
     case 'challenge':
       conversation.progressAtMs = deps.now()
       return challenge(reply.eap, conversation)
-    case 'resend':
-      return challenge(reply.eap, conversation)
+    case 'resend': {
+      // RFC 3579 §2.2: an invalid EAP packet ends nothing, since anyone near the AP can send one.
+      const answer = challenge(reply.eap, conversation)
+      const cause = uint32(ErrorCause.invalidEapPacket)
+      return { ...answer, attributes: [...answer.attributes, { type: AttributeType.errorCause, value: cause }] }
+    }
     case 'ignore':
       return { drop: reply.reason }
     case 'reject':
+      conversation.refusedDetail ??= reply.detail
       finish(conversation, nas, deps, { ok: false, reason: reply.reason, version: undefined })
       return { code: Code.accessReject, attributes: splitEapMessage(reply.eap) }
     case 'accept': {
@@ -182,14 +194,9 @@ function answer(
   }
 }
 
-function challenge(eap: Buffer, conversation: Conversation): Answer {
-  return {
-    code: Code.accessChallenge,
-    attributes: [
-      { type: AttributeType.state, value: conversation.stateAttribute },
-      ...splitEapMessage(eap),
-    ],
-  }
+function challenge(eap: Buffer, { stateAttribute }: Conversation) {
+  const state: Attribute = { type: AttributeType.state, value: stateAttribute }
+  return { code: Code.accessChallenge, attributes: [state, ...splitEapMessage(eap)] }
 }
 
 function acceptAttributes(

@@ -6,6 +6,7 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import {
   makeOperatorCertificates,
+  renewalDue,
   renewOperatorCertificate,
   spkiSha256Of,
 } from '../certs/operator.ts'
@@ -28,57 +29,31 @@ interface CertificateDeps {
   readonly random: (length: number) => Buffer
 }
 
-/** Renewal starts this long before the end, so that a server restarted once a month never serves an expired one. */
-const RENEW_BEFORE_MS = 60 * 86_400_000
-
 /** The certificate to serve now; may write data/. Throws where files are missing or don't belong together. */
-export async function loadOperatorCertificate(
+export function loadOperatorCertificate(
   config: Config,
   paths: DataPaths,
-  deps: CertificateDeps,
-): Promise<OperatorCertificate> {
+  { now, random }: CertificateDeps,
+): OperatorCertificate {
   const { certificate } = config.eap
   if (certificate !== 'auto') return readOwn(certificate.cert, certificate.key)
-  if (!existsSync(paths.serverCertificate)) await makeAuto(config, paths, deps)
-  const leaf = new X509Certificate(readFileSync(paths.serverCertificate))
-  if (Date.parse(leaf.validTo) - deps.now() < RENEW_BEFORE_MS) await renewAuto(config, paths, deps)
-  return {
-    ...readOwn(paths.serverCertificate, paths.serverKey),
-    caCertificatePem: readFileSync(paths.caCertificate, 'utf8'),
+  const nowSeconds = Math.floor(now() / 1000)
+  if (!existsSync(paths.serverCertificate)) {
+    const made = makeOperatorCertificates({ operatorName: config.operator.name, nowSeconds, random })
+    writeDurably(paths.caKey, made.caKeyPem, 0o600)
+    writeDurably(paths.caCertificate, made.caCertificatePem, 0o644)
+    writeDurably(paths.serverKey, made.keyPem, 0o600)
+    // Last: this file says that the set is whole.
+    writeDurably(paths.serverCertificate, made.certificatePem, 0o644)
   }
-}
-
-async function makeAuto(
-  config: Config,
-  paths: DataPaths,
-  deps: CertificateDeps,
-): Promise<void> {
-  const made = await makeOperatorCertificates({
-    operatorName: config.operator.name,
-    nowSeconds: Math.floor(deps.now() / 1000),
-    random: deps.random,
-  })
-  writeDurably(paths.caKey, made.caKeyPem, 0o600)
-  writeDurably(paths.caCertificate, made.caCertificatePem, 0o644)
-  writeDurably(paths.serverKey, made.keyPem, 0o600)
-  // Last: this file says that the set is whole.
-  writeDurably(paths.serverCertificate, made.certificatePem, 0o644)
-}
-
-async function renewAuto(
-  config: Config,
-  paths: DataPaths,
-  deps: CertificateDeps,
-): Promise<void> {
-  const renewed = await renewOperatorCertificate({
-    operatorName: config.operator.name,
-    nowSeconds: Math.floor(deps.now() / 1000),
-    random: deps.random,
-    caCertificatePem: readFileSync(paths.caCertificate, 'utf8'),
-    caKeyPem: readFileSync(paths.caKey, 'utf8'),
-    keyPem: readFileSync(paths.serverKey, 'utf8'),
-  })
-  writeDurably(paths.serverCertificate, renewed, 0o644)
+  const caCertificatePem = readFileSync(paths.caCertificate, 'utf8')
+  const certificatePem = readFileSync(paths.serverCertificate, 'utf8')
+  if (renewalDue(certificatePem, nowSeconds)) {
+    const caKeyPem = readFileSync(paths.caKey, 'utf8')
+    const issuer = { caCertificatePem, caKeyPem, certificatePem, nowSeconds, random }
+    writeDurably(paths.serverCertificate, renewOperatorCertificate(issuer), 0o644)
+  }
+  return { ...readOwn(paths.serverCertificate, paths.serverKey), caCertificatePem }
 }
 
 function readOwn(certPath: string, keyPath: string): OperatorCertificate {
@@ -89,11 +64,6 @@ function readOwn(certPath: string, keyPath: string): OperatorCertificate {
   if (serverName === undefined) {
     throw new Error(`${certPath} has no DNS name in its subjectAltName; devices match one`)
   }
-  return {
-    certificatePem,
-    privateKeyPem,
-    caCertificatePem: '',
-    serverName,
-    spkiSha256: spkiSha256Of(certificatePem),
-  }
+  const spkiSha256 = spkiSha256Of(certificatePem)
+  return { certificatePem, privateKeyPem, caCertificatePem: '', serverName, spkiSha256 }
 }

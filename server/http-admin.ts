@@ -14,7 +14,7 @@ export interface AdminDeps extends PublicDeps {
   readonly mirror: Mirror
   /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
   readonly durableBlock: (() => number) | undefined
-  readonly reload: () => Promise<readonly ConfigProblem[]>
+  readonly reload: () => readonly ConfigProblem[]
 }
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
@@ -29,7 +29,7 @@ export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
     }
   })
   routes.post('/v1/reload', async (_request, reply) => {
-    const problems = await deps.reload()
+    const problems = deps.reload()
     if (problems.length === 0) return { reloaded: true }
     const message = 'the configuration has problems; the old one stays in force'
     return reply.code(422).send({ error: { code: 'configuration', message }, problems })

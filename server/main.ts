@@ -37,7 +37,7 @@ type Undo = (() => Promise<void> | void)[]
 
 /** About 400 bytes a session: 100,000 of them are 40 MB. */
 const SESSIONS_MAX = 100_000
-/** A verified binding is about 300 bytes; 20,000 devices cover a large operator's day. */
+/** A verified binding is about 1 kB; 20,000 devices cover a large operator's day. */
 const IDENTITIES_MAX = 20_000
 /** Cached replies of about 1.5 kB: 16,384 of them are 25 MB. */
 const DUPLICATES_MAX = 16_384
@@ -58,7 +58,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     if ('problems' in read) return reportProblems(source, read.problems)
     log = createLog(read.config.log.level)
     for (const warning of read.warnings) log.warn({ path: warning.path }, warning.message)
-    const failed = await start(read.config, source, paths, log, undo)
+    const { failed } = await start(read.config, source, paths, log, undo)
     const why = await Promise.race([asked, failed])
     log.info(`stopping: ${why.text}`)
     return why.exitCode
@@ -94,18 +94,18 @@ function reportProblems(source: ConfigSource, problems: readonly ConfigProblem[]
   return EXIT_CONFIGURATION
 }
 
-/** Builds every part and opens the ports; resolves with the promise of a failure that must end the server. */
+/** Builds every part and opens the ports; `failed` resolves with a failure that must end the server. */
 async function start(
   config: Config,
   source: ConfigSource,
   paths: DataPaths,
   log: Log,
   undo: Undo,
-): Promise<Promise<Ending>> {
+): Promise<{ failed: Promise<Ending> }> {
   const deps = { now: Date.now, random: randomBytes }
   const operatorKey = readOperatorKey(paths, randomBytes)
   const adminToken = readAdminToken(paths, randomBytes)
-  const certificate = await loadOperatorCertificate(config, paths, deps)
+  const certificate = loadOperatorCertificate(config, paths, deps)
   const chain = await startChain({ config, paths, operatorKey, certificate, log, ...deps })
   undo.push(() => chain.stop())
 
@@ -168,7 +168,7 @@ async function start(
   const listening = { ...ports, http: http.endpoint }
   log.info(listening, 'ready to process requests')
   process.stdout.write(banner(config, listening, current().nasOf('127.0.0.1')?.secret))
-  return chain.failed.then((text) => ({ text, exitCode: EXIT_UNAVAILABLE }))
+  return { failed: chain.failed.then((text) => ({ text, exitCode: EXIT_UNAVAILABLE })) }
 }
 
 function createTable(runtime: () => Runtime, sessions: Sessions): Conversations {

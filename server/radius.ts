@@ -85,9 +85,14 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
     if (seen.do === 'ignore') {
       return drop('duplicate', source, `Discarding duplicate request from client ${nas.name}`)
     }
-    const answer = await deps.answer(request, nas)
+    let answer: Answer | undefined
+    try {
+      answer = await deps.answer(request, nas)
+    } finally {
+      // Nothing to send again: the next copy of this request is worked on anew.
+      if (answer === undefined || 'drop' in answer) deps.duplicates.forget(seen.entry)
+    }
     if ('drop' in answer) {
-      deps.duplicates.forget(seen.entry)
       return drop(answer.drop, source, `No reply to client ${nas.name}: ${answer.drop}`)
     }
     if (answer.code === Code.accessReject) await delayReject()

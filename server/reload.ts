@@ -14,7 +14,7 @@ export interface ReloadDeps {
   readonly runtime: () => Runtime
   readonly replace: (runtime: Runtime) => void
   readonly build: (config: Config, certificate: OperatorCertificate) => Runtime
-  readonly loadCertificate: (config: Config) => Promise<OperatorCertificate>
+  readonly loadCertificate: (config: Config) => OperatorCertificate
   /** The SPKI pinned on chain; a certificate with another key would lock every device out. */
   readonly pinnedSpki: () => readonly string[]
 }
@@ -31,16 +31,16 @@ function needsRestart(before: Config, after: Config): string[] {
   return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key)
 }
 
-/** The reload; resolves with the problems, none meaning that the new configuration is in force. */
-export function createReload(deps: ReloadDeps): () => Promise<readonly ConfigProblem[]> {
-  return async () => {
+/** The reload; gives the problems, none meaning that the new configuration is in force. */
+export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
+  return () => {
     const read = readConfig(deps.source, deps.random)
     if ('problems' in read) {
       deps.log.error({ problems: read.problems }, 'reload refused: the old configuration stays')
       return read.problems
     }
     try {
-      const certificate = await deps.loadCertificate(read.config)
+      const certificate = deps.loadCertificate(read.config)
       if (!deps.pinnedSpki().includes(certificate.spkiSha256)) {
         throw new Error('its key is not the one registered on chain; restart to register it')
       }

@@ -1,5 +1,6 @@
-// Writes wpa_supplicant.conf: one network block that eapol_test and wpa_supplicant take as it is. Holds
-// paths, no key and no password. Pure: the device's program chooses the paths and writes the file.
+// Writes wpa_supplicant.conf: one network block that eapol_test and wpa_supplicant take as it is.
+// Holds paths, no key and no password. Pure: the device's program chooses the paths and writes the
+// file.
 
 import { CertificateError } from '../der.ts'
 
@@ -18,8 +19,9 @@ export interface WpaSupplicantInput {
 }
 
 /**
- * A string value: quoted where that is plainly safe, else as hex of its UTF-8, since wpa_supplicant has no
- * escapes inside quotes. Throws CertificateError on a zero byte, which would cut the value short.
+ * A string value: quoted where that is plainly safe, else as hex of its UTF-8, since wpa_supplicant
+ * has no escapes inside quotes. Throws CertificateError on a zero byte, which would cut the value
+ * short.
  */
 function value(text: string): string {
   if (text === '' || text.includes('\0')) throw new CertificateError('not a configuration value')
@@ -29,12 +31,14 @@ function value(text: string): string {
 /** The whole text of wpa_supplicant.conf. */
 export function wpaSupplicantConf(o: WpaSupplicantInput): string {
   for (const path of [o.caPath, o.certificatePath, o.keyPath]) {
-    if (!path.startsWith('/')) throw new CertificateError('a path in wpa_supplicant.conf is absolute')
+    if (!path.startsWith('/'))
+      throw new CertificateError('a path in wpa_supplicant.conf is absolute')
   }
   if (o.ssid !== undefined && Buffer.byteLength(o.ssid) > 32) {
     throw new CertificateError('an SSID is at most 32 bytes')
   }
-  // wpa_supplicant 2.10 leaves TLS 1.3 off for EAP-TLS unless asked; a secp256k1 key has no place in it.
+  // wpa_supplicant 2.10 leaves TLS 1.3 off for EAP-TLS unless asked; a secp256k1 key has no place
+  // in it.
   const phase1 = `tls_disable_tlsv1_3=${o.kind === 'direct' ? 1 : 0}`
   return [
     'network={',
@@ -42,7 +46,8 @@ export function wpaSupplicantConf(o: WpaSupplicantInput): string {
     '\tkey_mgmt=WPA-EAP WPA-EAP-SHA256 IEEE8021X',
     '\tieee80211w=1',
     '\teap=TLS',
-    // RFC 9190 §2.1.8: an anonymous outer identity; the server reads who we are from the certificate.
+    // RFC 9190 §2.1.8: an anonymous outer identity; the server reads who we are from the
+    // certificate.
     `\tidentity=${value(`anonymous@${o.realm}`)}`,
     `\tca_cert=${value(o.caPath)}`,
     `\tclient_cert=${value(o.certificatePath)}`,

@@ -4,8 +4,9 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from
-    "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {
+    ReentrancyGuardTransient
+} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IDatanet} from "./IDatanet.sol";
 import {Errors} from "./Errors.sol";
 import {Operators} from "./Operators.sol";
@@ -53,15 +54,16 @@ abstract contract Channels is Operators, ReentrancyGuardTransient {
         bytes32 s
     ) external nonReentrant {
         uint256 sum = _addDeposit(msg.sender, parts);
-        try IERC20Permit(address(token)).permit(msg.sender, address(this), sum, deadline, v, r, s) {}
-        catch {
+        try IERC20Permit(address(token))
+            .permit(msg.sender, address(this), sum, deadline, v, r, s) {}
+            catch {
             // Whoever saw the permit may have handed it in first; then the allowance is there.
         }
         _pull(sum);
     }
 
-    /// @dev Checks and effects of a deposit; the caller pulls the returned sum. The loop is as long as
-    /// the sender pays for, and never longer than there are operators.
+    /// @dev Checks and effects of a deposit; the caller pulls the returned sum. The loop is as long
+    /// as the sender pays for, and never longer than there are operators.
     function _addDeposit(address consumer, Split[] calldata parts) private returns (uint256 sum) {
         uint32 previous = 0;
         for (uint256 i = 0; i < parts.length; ++i) {

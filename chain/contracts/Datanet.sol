@@ -7,12 +7,10 @@ import {DeviceKeys} from "./DeviceKeys.sol";
 import {Operators} from "./Operators.sol";
 
 /// @title The contract as it is deployed: operators, channels and device keys over one storage.
-/// @notice IDatanet documents every function and event. Not upgradable; a new version is a new address.
+/// @notice IDatanet documents every function and event. Not upgradable; a new version is a new
+/// address.
 contract Datanet is Channels, DeviceKeys {
     /// @param token_ the ERC-20 token of all deposits; fixed.
     /// @param registrar_ who admits operators, or the zero address to let anyone register.
-    constructor(IERC20 token_, address registrar_)
-        Operators(registrar_)
-        Channels(token_)
-    {}
+    constructor(IERC20 token_, address registrar_) Operators(registrar_) Channels(token_) {}
 }

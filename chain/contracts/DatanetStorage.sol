@@ -16,7 +16,8 @@ abstract contract DatanetStorage is SignedRequests {
     mapping(uint32 operatorId => mapping(uint32 merchantId => Merchant)) internal _merchants;
     mapping(uint32 operatorId => mapping(uint32 merchantId => mapping(uint16 index => Shard)))
         internal _shards;
-    mapping(uint32 operatorId => mapping(address account => uint32 merchantId)) internal _merchantIds;
+    mapping(uint32 operatorId => mapping(address account => uint32 merchantId)) internal
+        _merchantIds;
     /// @dev Keys are never forgotten: a key that is added twice would count twice in apkA.
     mapping(uint32 operatorId => mapping(bytes32 pkHash => bool)) internal _pkUsed;
 

@@ -7,7 +7,8 @@ import {IDatanet} from "./IDatanet.sol";
 import {DEVICE_KEY_TYPEHASH, DeviceKey, DeviceKeyState} from "./Types.sol";
 
 /// @title Which TLS keys a consumer's devices may show, directly or by signed request.
-/// @notice Unset is as good as enabled for servers: the entry exists to take a lost device's key back.
+/// @notice Unset is as good as enabled for servers: the entry exists to take a lost device's key
+/// back.
 abstract contract DeviceKeys is DatanetStorage {
     /// @inheritdoc IDatanet
     function deviceKey(address consumer, bytes32 spkiHash) external view returns (DeviceKeyState) {
@@ -35,8 +36,8 @@ abstract contract DeviceKeys is DatanetStorage {
         _setDeviceKey(request.consumer, request.spkiHash, request.enabled);
     }
 
-    /// @dev Disabled is final: who steals the account's key later can't revive a key that was taken back,
-    /// and a server may forget nothing by caching it.
+    /// @dev Disabled is final: who steals the account's key later can't revive a key that was taken
+    /// back, and a server may forget nothing by caching it.
     function _setDeviceKey(address consumer, bytes32 spkiHash, bool enabled) private {
         if (spkiHash == 0) revert Errors.Datanet_SpkiHashZero();
         if (_deviceKeys[consumer][spkiHash] == DeviceKeyState.Disabled) {

@@ -32,7 +32,8 @@ library Errors {
     error Datanet_BlsKeyInfinity();
     /// @notice The key was used with this operator before.
     error Datanet_BlsKeyUsed(uint32 operator, bytes32 pkHash);
-    /// @notice The proof of possession doesn't verify for this key, account, contract, chain and operator.
+    /// @notice The proof of possession doesn't verify for this key, account, contract, chain and
+    /// operator.
     error Datanet_PossessionInvalid(uint32 operator, address account);
     /// @notice This chain lacks a precompile of EIP-2537, or the precompile refused our own input.
     error Datanet_PrecompileFailed(address precompile);

@@ -19,7 +19,8 @@ import {
 /// which TLS keys of devices a consumer enabled or took back. Nobody owns it: it has no pause, no
 /// upgrade and no power over funds. A registrar, where one is set, only admits new operators.
 /// @dev Typed data is signed in the EIP-712 domain ("PayPlace", "1", chainId, this contract). The
-/// events of PayPlace (merchants, blocks, withdrawals, shifts) are declared here in their final form.
+/// events of PayPlace (merchants, blocks, withdrawals, shifts) are declared here in their final
+/// form.
 interface IDatanet {
     // Operators
 
@@ -33,8 +34,8 @@ interface IDatanet {
         string metadataURI,
         Timing timing
     );
-    /// @notice The operator's record after an update. With a non-zero `nextServerSpkiHash` both hashes
-    /// are valid before `spkiChangesAt`, and only the next one from then on.
+    /// @notice The operator's record after an update. With a non-zero `nextServerSpkiHash` both
+    /// hashes are valid before `spkiChangesAt`, and only the next one from then on.
     event OperatorUpdated(
         uint32 indexed operator,
         string metadataURI,
@@ -46,7 +47,8 @@ interface IDatanet {
 
     // Channels
 
-    /// @notice `amount` was added for `consumer`; its deposit with the operator is `newDeposit` now.
+    /// @notice `amount` was added for `consumer`; its deposit with the operator is `newDeposit`
+    /// now.
     event Deposited(
         uint32 indexed operator, address indexed consumer, uint96 amount, uint128 newDeposit
     );
@@ -118,7 +120,10 @@ interface IDatanet {
     );
     /// @notice A voucher lowered a pending shift to `amountLeft`; zero ends it.
     event ShiftChallenged(
-        uint32 indexed from, address indexed consumer, address indexed challenger, uint96 amountLeft
+        uint32 indexed from,
+        address indexed consumer,
+        address indexed challenger,
+        uint96 amountLeft
     );
     event ShiftFinalized(
         uint32 indexed from, uint32 indexed to, address indexed consumer, uint96 amount
@@ -158,8 +163,10 @@ interface IDatanet {
     /// @notice The whole record of an operator. Reverts where the id is unknown.
     function operator(uint32 operatorId) external view returns (Operator memory);
 
-    /// @notice Whether a server that shows the key with this SHA-256 may speak for the operator now.
-    /// @dev During a change both keys may. Retirement doesn't matter: running sessions are still served.
+    /// @notice Whether a server that shows the key with this SHA-256 may speak for the operator
+    /// now.
+    /// @dev During a change both keys may. Retirement doesn't matter: running sessions are still
+    /// served.
     function isServerKey(uint32 operatorId, bytes32 spkiHash) external view returns (bool);
 
     /// @notice A payee of an operator; all zero where the id is unknown.
@@ -168,7 +175,8 @@ interface IDatanet {
     /// @notice What `consumer` has with an operator; all zero where nothing was ever deposited.
     function channel(uint32 operatorId, address consumer) external view returns (Channel memory);
 
-    /// @notice What `consumer` said about the TLS key with this SHA-256 of its SubjectPublicKeyInfo.
+    /// @notice What `consumer` said about the TLS key with this SHA-256 of its
+    /// SubjectPublicKeyInfo.
     function deviceKey(address consumer, bytes32 spkiHash) external view returns (DeviceKeyState);
 
     /// @notice Lets `account` register one operator; for the registrar of a gated deployment.
@@ -176,12 +184,13 @@ interface IDatanet {
 
     /// @notice Registers the caller as an operator, and as merchant 1 of it.
     /// @param info payout, server key hash and URI (at most 256 bytes).
-    /// @param timing g0 not in the future, delta >= 1, gamma >= 3 delta, beta >= 2 (gamma + 2 delta),
-    /// challenge >= beta + gamma + 2 delta, eta >= 1.
+    /// @param timing g0 not in the future, delta >= 1, gamma >= 3 delta, beta >= 2 (gamma + 2
+    /// delta), challenge >= beta + gamma + 2 delta, eta >= 1.
     /// @param blsKey BLS12-381 G1 public key, 128 bytes in EIP-2537 coding.
-    /// @param pop signature (G2, 256 bytes) of the POP ciphersuite, tag BLS_POP_BLS12381G2_XMD:SHA-256_
-    /// SSWU_RO_POP_, over key (48 bytes, compressed) ‖ caller (20) ‖ this contract (20) ‖ chain id (32)
-    /// ‖ id (4), where id is operatorCount() + 1. If another operator took that id meanwhile, sign anew.
+    /// @param pop signature (G2, 256 bytes) of the POP ciphersuite, tag
+    /// BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_, over key (48 bytes, compressed) ‖ caller (20) ‖
+    /// this contract (20) ‖ chain id (32) ‖ id (4), where id is operatorCount() + 1. If another
+    /// operator took that id meanwhile, sign anew.
     /// @return operatorId the new id.
     function registerOperator(
         OperatorInfo calldata info,
@@ -190,8 +199,8 @@ interface IDatanet {
         bytes calldata pop
     ) external returns (uint32 operatorId);
 
-    /// @notice Changes the URI at once, and the server key after one beta; meanwhile both keys are valid,
-    /// since devices pin it. Naming the present key again withdraws an announced change.
+    /// @notice Changes the URI at once, and the server key after one beta; meanwhile both keys are
+    /// valid, since devices pin it. Naming the present key again withdraws an announced change.
     function updateOperator(uint32 operatorId, string calldata metadataURI, bytes32 serverSpkiHash)
         external;
 
@@ -221,7 +230,7 @@ interface IDatanet {
 
     /// @notice The same, signed by the consumer and sent by anyone.
     /// @param request the DeviceKey typed data; its nonce is nonces(consumer).
-    /// @param signature 65 bytes r ‖ s ‖ v by the consumer's key; low s, v 27 or 28. Contract accounts
-    /// can't sign: a code account could take an accepted signature back.
+    /// @param signature 65 bytes r ‖ s ‖ v by the consumer's key; low s, v 27 or 28. Contract
+    /// accounts can't sign: a code account could take an accepted signature back.
     function setDeviceKeyBySig(DeviceKey calldata request, bytes calldata signature) external;
 }

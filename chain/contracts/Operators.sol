@@ -39,7 +39,11 @@ abstract contract Operators is DatanetStorage {
     }
 
     /// @inheritdoc IDatanet
-    function merchant(uint32 operatorId, uint32 merchantId) external view returns (Merchant memory) {
+    function merchant(uint32 operatorId, uint32 merchantId)
+        external
+        view
+        returns (Merchant memory)
+    {
         return _merchants[operatorId][merchantId];
     }
 
@@ -132,9 +136,9 @@ abstract contract Operators is DatanetStorage {
         }
     }
 
-    /// @dev Makes `account` the next merchant once it proved that it holds the key's secret. Without
-    /// the proof a key chosen as (own key) - (all others) would sign for everybody; the proof names
-    /// the account, so that a copied one is of no use to another sender.
+    /// @dev Makes `account` the next merchant once it proved that it holds the key's secret.
+    /// Without the proof a key chosen as (own key) - (all others) would sign for everybody; the
+    /// proof names the account, so that a copied one is of no use to another sender.
     function _enrol(uint32 operatorId, address account, bytes calldata blsKey, bytes calldata pop)
         internal
         returns (uint32 merchantId)
@@ -172,8 +176,8 @@ abstract contract Operators is DatanetStorage {
         }
     }
 
-    /// @dev Commitment and both freezes take at most half of a period, and a challenge spans a whole
-    /// period with its commitment, so that no order of events shuts a merchant out.
+    /// @dev Commitment and both freezes take at most half of a period, and a challenge spans a
+    /// whole period with its commitment, so that no order of events shuts a merchant out.
     function _checkTiming(Timing calldata timing) private view {
         (uint256 beta, uint256 gamma, uint256 delta) = (timing.beta, timing.gamma, timing.delta);
         uint256 closed = gamma + 2 * delta;
@@ -181,7 +185,9 @@ abstract contract Operators is DatanetStorage {
         if (delta == 0) revert Errors.Datanet_TimingOutOfBounds("delta");
         if (gamma < 3 * delta) revert Errors.Datanet_TimingOutOfBounds("gamma");
         if (beta < 2 * closed) revert Errors.Datanet_TimingOutOfBounds("beta");
-        if (timing.challenge < beta + closed) revert Errors.Datanet_TimingOutOfBounds("challenge");
+        if (timing.challenge < beta + closed) {
+            revert Errors.Datanet_TimingOutOfBounds("challenge");
+        }
         if (timing.eta == 0) revert Errors.Datanet_TimingOutOfBounds("eta");
     }
 }

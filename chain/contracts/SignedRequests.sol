@@ -8,8 +8,8 @@ import {Errors} from "./Errors.sol";
 import {IDatanet} from "./IDatanet.sol";
 
 /// @title Requests that an account signs and anyone sends.
-/// @notice A device without gas, on nothing but the access point's link, can hand the operator such a
-/// request to send. Each is good once, until its deadline, for this contract on this chain.
+/// @notice A device without gas, on nothing but the access point's link, can hand the operator such
+/// a request to send. Each is good once, until its deadline, for this contract on this chain.
 abstract contract SignedRequests is IDatanet, EIP712, Nonces {
     constructor() EIP712("PayPlace", "1") {}
 
@@ -23,8 +23,8 @@ abstract contract SignedRequests is IDatanet, EIP712, Nonces {
         return super.nonces(account);
     }
 
-    /// @dev Uses up the nonce, or reverts unless `account` signed the struct and it isn't late or used.
-    /// Plain ecrecover on purpose: what code accepts as a signature can change afterwards.
+    /// @dev Uses up the nonce, or reverts unless `account` signed the struct and it isn't late or
+    /// used. Plain ecrecover on purpose: what code accepts as a signature can change afterwards.
     function _useRequest(
         address account,
         uint256 nonce,
@@ -32,7 +32,9 @@ abstract contract SignedRequests is IDatanet, EIP712, Nonces {
         bytes32 structHash,
         bytes calldata signature
     ) internal {
-        if (block.timestamp > deadline) revert Errors.Datanet_RequestExpired(deadline);
+        if (block.timestamp > deadline) {
+            revert Errors.Datanet_RequestExpired(deadline);
+        }
         address signer = ECDSA.recoverCalldata(_hashTypedDataV4(structHash), signature);
         if (signer != account) revert Errors.Datanet_SignerMismatch(account, signer);
         _useCheckedNonce(account, nonce);

@@ -172,20 +172,29 @@ struct Activity {
     uint256 nonce;
 }
 
-bytes32 constant VOUCHER_TYPEHASH = keccak256("Voucher(address consumer,uint32 operator,uint96 amount)");
-bytes32 constant BLOCK_TYPEHASH =
-    keccak256("Block(uint32 operator,uint64 k,uint64 period,bytes32 prevRoot,bytes32 root,uint64 tau)");
-bytes32 constant MERCHANT_APPROVAL_TYPEHASH =
-    keccak256("MerchantApproval(uint32 operator,address account,bytes32 pkHash,uint64 validUntil)");
-bytes32 constant SHIFT_REQUEST_TYPEHASH = keccak256(
-    "ShiftRequest(address consumer,uint32 from,uint32 to,uint96 amount,uint256 nonce,uint64 deadline)"
+bytes32 constant VOUCHER_TYPEHASH =
+    keccak256("Voucher(address consumer,uint32 operator,uint96 amount)");
+bytes32 constant BLOCK_TYPEHASH = keccak256(
+    "Block(uint32 operator,uint64 k,uint64 period,bytes32 prevRoot,bytes32 root,uint64 tau)"
 );
-bytes32 constant DEVICE_KEY_TYPEHASH =
-    keccak256("DeviceKey(address consumer,bytes32 spkiHash,bool enabled,uint256 nonce,uint64 deadline)");
+bytes32 constant MERCHANT_APPROVAL_TYPEHASH = keccak256(
+    "MerchantApproval(uint32 operator,address account,bytes32 pkHash,uint64 validUntil)"
+);
+bytes32 constant SHIFT_REQUEST_TYPEHASH = keccak256(
+    "ShiftRequest(address consumer,uint32 from,uint32 to,uint96 amount,"
+    "uint256 nonce,uint64 deadline)"
+);
+bytes32 constant DEVICE_KEY_TYPEHASH = keccak256(
+    "DeviceKey(address consumer,bytes32 spkiHash,bool enabled,uint256 nonce,uint64 deadline)"
+);
 bytes32 constant ACTIVITY_TYPEHASH = keccak256(
-    "Activity(address consumer,uint32 operator,uint64 start,uint64 end,uint64 bytesUp,uint64 bytesDown,uint32 sessions,uint96 paid,uint8 verifier,bytes32 evidenceHash,uint256 nonce)"
+    "Activity(address consumer,uint32 operator,uint64 start,uint64 end,"
+    "uint64 bytesUp,uint64 bytesDown,uint32 sessions,uint96 paid,"
+    "uint8 verifier,bytes32 evidenceHash,uint256 nonce)"
 );
 /// @dev A Merkle leaf is keccak256(keccak256(abi.encode(LEAF_TYPEHASH, operator, merchant, shard,
-/// shardCount, keccak256(entries)))); an entry is one word, consumer (20 bytes) ‖ amount (12 bytes).
-bytes32 constant LEAF_TYPEHASH =
-    keccak256("Leaf(uint32 operator,uint32 merchant,uint16 shard,uint16 shardCount,bytes32 entriesHash)");
+/// shardCount, keccak256(entries)))); an entry is one word, consumer (20 bytes) ‖ amount (12
+/// bytes).
+bytes32 constant LEAF_TYPEHASH = keccak256(
+    "Leaf(uint32 operator,uint32 merchant,uint16 shard,uint16 shardCount,bytes32 entriesHash)"
+);

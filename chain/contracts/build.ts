@@ -1,6 +1,6 @@
-// Compiles the contracts of this folder with solc-js and writes artifacts/*.json, which deployment and
-// the contract tests read; `--check` compiles again and fails where a committed artifact differs by a byte.
-// Run by hand after a change of the Solidity, and by CI; the server never compiles anything.
+// Compiles the contracts of this folder with solc-js and writes artifacts/*.json, which deployment
+// and the contract tests read; `--check` compiles again and fails where an artifact differs by a
+// byte. Run by hand after a change of the Solidity, and by CI; the server compiles nothing.
 
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'

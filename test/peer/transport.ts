@@ -10,6 +10,8 @@ import { type Attribute, Code, decodePacket, type Packet } from '../../radius/pa
 // Half of the 256: an identifier is used again only long after its last request, so that a late
 // answer to a retransmission meets an idle identifier and not a new request.
 const IN_FLIGHT_PER_SOCKET = 128
+// All replies a socket can wait for, even while this process computes: what is lost is then the server's doing.
+const RECEIVE_BUFFER = 4 * 1024 * 1024
 const SOCKETS_MAX = 64
 const IDENTIFIERS = 256
 
@@ -95,7 +97,8 @@ export function openTransport(options: TransportOptions): RadiusTransport {
 }
 
 function openChannel(options: TransportOptions, stats: TransportStats): Channel {
-  const socket = createSocket(options.host.includes(':') ? 'udp6' : 'udp4')
+  const type = options.host.includes(':') ? 'udp6' : 'udp4'
+  const socket = createSocket({ type, recvBufferSize: RECEIVE_BUFFER })
   const channel: Channel = { socket, waiting: new Map(), nextIdentifier: 0 }
   socket.on('message', (datagram) => {
     const waiting = channel.waiting.get(datagram[1] ?? 0)

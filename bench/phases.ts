@@ -1,0 +1,263 @@
+// What is measured, phase by phase: CPU per authentication, throughput, memory, and eapol_test one by one.
+// A run that fails is noted and the next goes on. Prints nothing but progress. Called by eap.ts.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TlsVersion } from '../test/peer/tls.ts'
+import { type Bench, type Contestant, load } from './contestants.ts'
+import { runCommand } from './generator.ts'
+import type { LoadCredential, LoadResult } from './load.ts'
+import type { RunningServer } from './peers.ts'
+import { cpuNanoseconds, descendantsOf, residentBytes } from './schedstat.ts'
+
+export const TLS_VERSIONS: readonly TlsVersion[] = ['1.2', '1.3']
+
+/** CPU of one run, in microseconds per finished authentication. */
+export interface CpuSample {
+  readonly server: string
+  readonly tls: TlsVersion
+  readonly us: number
+  /** Child processes of the server (the embedded chain's node), in the same unit; not part of `us`. */
+  readonly childrenUs: number
+  readonly rounds: number
+  readonly failed: number
+}
+
+interface CpuReading {
+  readonly own: number
+  readonly children: number
+}
+
+function readCpu({ pid }: RunningServer): CpuReading {
+  const children = descendantsOf(pid).map(cpuNanoseconds)
+  return { own: cpuNanoseconds(pid), children: children.reduce((sum, each) => sum + each, 0) }
+}
+
+/** One step that may fail without ending the benchmark. */
+async function attempt<Value>(
+  bench: Bench,
+  what: string,
+  step: () => Promise<Value>,
+): Promise<Value | undefined> {
+  try {
+    return await step()
+  } catch (error) {
+    bench.say(`  ${what}: ${error instanceof Error ? error.message : String(error)}`)
+    return undefined
+  }
+}
+
+/** Everything pinned to one CPU, servers interleaved in each round, the order turning from round to round. */
+export async function measureCpu(
+  bench: Bench,
+  contestants: readonly Contestant[],
+  plan: { readonly rounds: number; readonly count: number; readonly inFlight: number },
+): Promise<CpuSample[]> {
+  const samples: CpuSample[] = []
+  for (let round = 0; round < plan.rounds; round++) {
+    const turn = round % contestants.length
+    const order = [...contestants.slice(turn), ...contestants.slice(0, turn)]
+    for (const tls of TLS_VERSIONS) {
+      for (const contestant of order) {
+        const what = `round ${round + 1} TLS ${tls} ${contestant.name}`
+        const sample = await attempt(bench, what, () => cpuRun(bench, contestant, tls, plan))
+        if (sample === undefined) continue
+        samples.push(sample)
+        bench.say(`  ${what}: ${sample.us.toFixed(0)} us`)
+      }
+    }
+  }
+  return samples
+}
+
+async function cpuRun(
+  bench: Bench,
+  contestant: Contestant,
+  tls: TlsVersion,
+  plan: { readonly count: number; readonly inFlight: number },
+): Promise<CpuSample> {
+  const server = await contestant.ready(plan.count)
+  const before = readCpu(server)
+  const run = { tls, count: plan.count, inFlight: plan.inFlight }
+  const result = await load(bench, server, run, bench.serverCpu)
+  const after = readCpu(server)
+  const each = result.done * 1000
+  if (result.done === 0) throw new Error(`nothing finished: ${JSON.stringify(result.failures)}`)
+  return {
+    server: contestant.name,
+    tls,
+    us: (after.own - before.own) / each,
+    childrenUs: (after.children - before.children) / each,
+    rounds: result.roundsPerAuth,
+    failed: result.failed,
+  }
+}
+
+/** One throughput run: the generator has the other CPU. */
+export interface ThroughputSample extends LoadResult {
+  readonly server: string
+  readonly inFlight: number
+  readonly count: number
+}
+
+/** Many conversations at once; a server with a capacity gets at most that many. */
+export async function measureThroughput(
+  bench: Bench,
+  contestants: readonly Contestant[],
+  loads: readonly { readonly inFlight: number; readonly count: number }[],
+): Promise<ThroughputSample[]> {
+  const samples: ThroughputSample[] = []
+  for (const { inFlight, count } of loads) {
+    for (const contestant of contestants) {
+      const what = `${inFlight} in flight ${contestant.name}`
+      const sample = await attempt(bench, what, async () => {
+        const most = Math.min(count, contestant.capacity * CAPACITY_PART)
+        const server = await contestant.ready(most)
+        const run = { tls: '1.3' as const, count: most, inFlight: Math.min(inFlight, most) }
+        const result = await load(bench, server, run, bench.generatorCpu)
+        return { ...result, server: contestant.name, inFlight: run.inFlight, count: most }
+      })
+      if (sample === undefined) continue
+      samples.push(sample)
+      bench.say(
+        `  ${what}: ${sample.authPerSecond.toFixed(0)}/s, ${sample.failed} lost ${JSON.stringify(sample.failures)}`,
+      )
+    }
+  }
+  return samples
+}
+
+// Warm-up and this run together stay under the capacity.
+const CAPACITY_PART = 0.9
+// Answered Identity and ClientHello: the server has sent the first fragment of its flight.
+const HALF_OPEN_ROUNDS = 2
+const HALF_OPEN_FIRST_STATION = 1_000_000
+
+/** Resident bytes of a fresh, warm process and what half-open conversations add. */
+export interface MemorySample {
+  readonly server: string
+  readonly idleBytes: number
+  /** Resident bytes of child processes, idle. */
+  readonly childrenBytes: number
+  readonly halfOpen: number
+  readonly growthPer1000Bytes: number
+}
+
+/** Starts each server anew, so that what earlier loads left in its heap is not counted. */
+export async function measureMemory(
+  bench: Bench,
+  contestants: readonly Contestant[],
+  halfOpen: number,
+): Promise<MemorySample[]> {
+  const samples: MemorySample[] = []
+  for (const contestant of contestants) {
+    const sample = await attempt(bench, `memory ${contestant.name}`, async () => {
+      const count = Math.min(halfOpen, contestant.capacity * CAPACITY_PART)
+      const server = await contestant.fresh()
+      const idleBytes = residentBytes(server.pid)
+      const children = descendantsOf(server.pid).map(residentBytes)
+      const run = {
+        tls: '1.3' as const,
+        count,
+        inFlight: 64,
+        abandonAfterRounds: HALF_OPEN_ROUNDS,
+        firstStation: HALF_OPEN_FIRST_STATION,
+      }
+      const result = await load(bench, server, run, bench.generatorCpu)
+      const grown = residentBytes(server.pid) - idleBytes
+      await contestant.stop()
+      return {
+        server: contestant.name,
+        idleBytes,
+        childrenBytes: children.reduce((sum, each) => sum + each, 0),
+        halfOpen: result.done,
+        growthPer1000Bytes: (grown * 1000) / result.done,
+      }
+    })
+    if (sample !== undefined) samples.push(sample)
+  }
+  return samples
+}
+
+/** What devices trust, for eapol_test's configuration. */
+export interface EapolTrust {
+  readonly caPem: string
+  readonly serverName: string
+}
+
+/** eapol_test, one authentication after another: the figure others can repeat without our generator. */
+export async function measureEapolTest(
+  bench: Bench,
+  contestants: readonly Contestant[],
+  trust: EapolTrust,
+  repeats: number,
+): Promise<CpuSample[]> {
+  const samples: CpuSample[] = []
+  const [credential] = bench.credentials
+  if (credential === undefined) return samples
+  for (const tls of TLS_VERSIONS) {
+    for (const contestant of contestants) {
+      const sample = await attempt(bench, `eapol_test ${contestant.name}`, async () => {
+        const server = await contestant.ready(repeats)
+        const before = readCpu(server)
+        const done = await eapolTest(bench, server, { tls, credential, trust, repeats })
+        const after = readCpu(server)
+        if (done === 0) throw new Error('no success')
+        return {
+          server: contestant.name,
+          tls,
+          us: (after.own - before.own) / (done * 1000),
+          childrenUs: (after.children - before.children) / (done * 1000),
+          rounds: Number.NaN,
+          failed: repeats - done,
+        }
+      })
+      if (sample !== undefined) samples.push(sample)
+    }
+  }
+  return samples
+}
+
+async function eapolTest(
+  bench: Bench,
+  server: RunningServer,
+  run: {
+    readonly tls: TlsVersion
+    readonly credential: LoadCredential
+    readonly trust: EapolTrust
+    readonly repeats: number
+  },
+): Promise<number> {
+  const directory = mkdtempSync(join(tmpdir(), 'datanet-eapol-'))
+  const put = (name: string, text: string): string => {
+    const path = join(directory, name)
+    writeFileSync(path, text, { mode: 0o600 })
+    return path
+  }
+  try {
+    const config = put(
+      'eapol.conf',
+      `network={
+  key_mgmt=IEEE8021X
+  eap=TLS
+  eapol_flags=0
+  identity="${run.credential.identity}"
+  ca_cert="${put('ca.pem', run.trust.caPem)}"
+  domain_match="${run.trust.serverName}"
+  client_cert="${put('cert.pem', run.credential.certificatePem)}"
+  private_key="${put('key.pem', run.credential.keyPem)}"
+  phase1="tls_disable_tlsv1_3=${run.tls === '1.2' ? 1 : 0}"
+}
+`,
+    )
+    const where = ['-a', '127.0.0.1', '-p', String(server.port), '-s', server.secret]
+    const repeat = ['-t', '60', '-r', String(run.repeats - 1)]
+    const pinned = ['taskset', '-c', String(bench.serverCpu), 'eapol_test', '-c', config]
+    const output = await runCommand([...pinned, ...where, ...repeat], 120_000)
+    // Its last lines count the rounds in which both sides derived the same keys.
+    return Number(/MPPE keys OK: (\d+)/.exec(output)?.[1] ?? 0)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,67 @@
+// The embedded chain's faucet: mints test tokens and gives gas. Exists for the embedded chain only,
+// since only its token has a minter we are. Limits per address and day are the HTTP server's.
+
+import type { Address } from '../ethereum/address.ts'
+import { tokenInterface } from './bindings.ts'
+import type { EmbeddedChain } from './embedded.ts'
+import { ChainError } from './error.ts'
+import { bigintOf } from './jsonrpc.ts'
+import { openRpc } from './rpc.ts'
+import { openSender } from './transactions.ts'
+
+/** Gives test tokens and gas. */
+export interface Faucet {
+  /** Mints `amount` base units; resolves when block and gas are durable. */
+  fund(account: Address, amount: bigint): Promise<{ transactionHash: string; blockNumber: number }>
+  close(): void
+}
+
+/** Gas for some 10,000 deposits at the embedded chain's 1-2 gwei; given when below half of it. */
+const GAS_WEI = 10n ** 18n
+/**
+ * A block is durable some 20 ms after it was mined; past this the disk is full or the child is
+ * gone.
+ */
+const DURABLE_TIMEOUT_MS = 10_000
+
+/** The faucet of `chain`, paying from the operator's account (the token's minter). */
+export function openFaucet(o: {
+  readonly chain: EmbeddedChain
+  readonly token: Address
+  readonly operatorKey: Uint8Array
+}): Faucet {
+  const rpc = openRpc(o.chain.url)
+  const { chainId } = o.chain
+  const sender = openSender({ rpc, chainId, privateKey: o.operatorKey, receiptTimeoutMs: 10_000 })
+  return {
+    async fund(account, amount) {
+      const wei = bigintOf(await rpc.request('eth_getBalance', [account, 'latest']))
+      if (wei < GAS_WEI / 2n) await o.chain.setBalance(account, GAS_WEI)
+      const data = tokenInterface.encodeFunctionData('mint', [account, amount])
+      const receipt = await sender.send({ to: o.token, data, what: 'mint' })
+      await untilDurable(o.chain, receipt.blockNumber)
+      const { transactionHash, blockNumber } = receipt
+      return { transactionHash, blockNumber }
+    },
+    close: () => rpc.close(),
+  }
+}
+
+/** Resolves when a durable snapshot contains `block`; throws 'snapshot-failed' after 10 s. */
+export async function untilDurable(chain: EmbeddedChain, block: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const check = (durable: number): void => {
+    if (durable >= block) resolve()
+  }
+  const timer = setTimeout(() => {
+    reject(
+      new ChainError('snapshot-failed', `block ${block} of the embedded chain is not saved yet`),
+    )
+  }, DURABLE_TIMEOUT_MS)
+  const unsubscribe = chain.onDurable(check)
+  check(chain.durableBlock())
+  await promise.finally(() => {
+    clearTimeout(timer)
+    unsubscribe()
+  })
+}

@@ -1,0 +1,183 @@
+// `datanet device create`: an account, its certificate and its profiles, enrolled with one operator that
+// has proven itself. Writes DIR whole or not at all; a deposit comes after and can be repeated.
+
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { relative, resolve } from 'node:path'
+import { formatAmount, parseAmount } from '../device/amounts.ts'
+import { type ChainLink, openChain, readChain } from '../device/chain.ts'
+import { type EnrolledDevice, enrolDevice, newAccountKey } from '../device/enrol.ts'
+import { refuseExisting, writeFolder } from '../device/folder.ts'
+import { depositTokens } from '../device/funds.ts'
+import { parseOperatorUrl } from '../device/http.ts'
+import { parseName } from '../device/name.ts'
+import { askOperator, type ProvenOperator, proveOperator } from '../device/operator.ts'
+import { checksumAddress } from '../ethereum/address.ts'
+import { readArguments, usage } from './arguments.ts'
+import { CommandError, Exit, exitOf } from './exit.ts'
+import { newPassword } from './password.ts'
+import type { Terminal } from './terminal.ts'
+
+const VERB = 'device create'
+const DEFAULT_OPERATOR = 'http://127.0.0.1:8080'
+
+export const help = `usage: datanet device create NAME [options]
+
+Makes an account for a device, a certificate tied to it, and the profiles it joins Wi-Fi with, in
+a new folder DIR. The operator is asked over HTTP and must prove itself: the key of its server
+certificate has to be the one in the contract.
+
+  --kind bound|direct  bound (default): a P-256 key bound to the account by its signature.
+                       direct: the account's own key, TLS 1.2 only, for small devices
+  --deposit AMOUNT     whole tokens to put in escrow at once, like 10 or 0.5
+  --operator URL       the operator (default: $DATANET_OPERATOR or ${DEFAULT_OPERATOR})
+  --out DIR            the folder to make (default: ./NAME); never one that exists
+  --key FILE           bind a P-256 key that lives elsewhere: PEM of the private key, the public
+                       key or a certificate request
+  --ssid SSID          the network the profiles join (default: the operator's name)
+  --json               the result as JSON on stdout
+
+The wallet's password comes from $DATANET_PASSWORD, else it is asked for. It also opens NAME.p12.
+Exit codes: 64 usage, 69 no operator or not to be trusted, 73 DIR exists, 77 permission.
+`
+
+const options = {
+  kind: { type: 'string', default: 'bound' },
+  deposit: { type: 'string' },
+  operator: { type: 'string' },
+  out: { type: 'string' },
+  key: { type: 'string' },
+  ssid: { type: 'string' },
+  json: { type: 'boolean' },
+} as const
+
+/** Makes the device; with a deposit that fails DIR stays, and the error says how to go on. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { flags, words } = readArguments(args, { verb: VERB, positionals: ['NAME'], options })
+  const name = parseName(words.NAME)
+  const { kind, ssid } = flags
+  if (kind !== 'bound' && kind !== 'direct') throw usage(VERB, '--kind is bound or direct')
+  if (kind === 'direct' && flags.key !== undefined) {
+    throw usage(VERB, '--key is for --kind bound: a direct device uses its account key')
+  }
+  const directory = resolve(flags.out ?? name)
+  const key = flags.key === undefined ? undefined : await readKey(flags.key)
+  await refuseExisting(directory)
+  const url = parseOperatorUrl(
+    flags.operator ?? (terminal.env['DATANET_OPERATOR'] || DEFAULT_OPERATOR),
+  )
+  const answer = await askOperator(url)
+  const { decimals } = answer.token
+  const amount = flags.deposit === undefined ? undefined : parseAmount(flags.deposit, decimals)
+  const link = openChain(answer.rpc)
+  try {
+    const nowSeconds = Math.floor(terminal.now() / 1000)
+    const chain = readChain(link.rpc, answer.contract)
+    const operator = await proveOperator(url, answer, chain, nowSeconds)
+    terminal.err(`operator "${operator.name}" at ${url} is number ${operator.operatorId}`)
+    const password = await newPassword(terminal)
+    const accountKey = newAccountKey(randomBytes)
+    const enrolled = await enrolDevice({
+      ...{ name, kind, operator, directory, accountKey, password, nowSeconds },
+      random: randomBytes,
+      ...(ssid === undefined ? {} : { ssid }),
+      ...(key === undefined ? {} : { key }),
+    })
+    await writeFolder(directory, enrolled.files)
+    terminal.err(`wrote ${directory}`)
+    for (const warning of warnings(enrolled, flags.key !== undefined)) terminal.err(warning)
+    const transactionHash =
+      amount === undefined
+        ? undefined
+        : await firstDeposit({ amount, accountKey, operator, directory }, link, terminal)
+    report({ enrolled, operator, directory, amount, transactionHash }, flags.json, terminal)
+    return Exit.ok
+  } finally {
+    link.close()
+  }
+}
+
+async function readKey(file: string): Promise<{ path: string; pem: string }> {
+  const path = resolve(file)
+  try {
+    return { path, pem: await readFile(path, 'utf8') }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const exit = code === 'EACCES' ? Exit.permission : Exit.usage
+    throw new CommandError(exit, `--key ${file} cannot be read (${code})`, error)
+  }
+}
+
+function warnings({ device }: EnrolledDevice, keyGiven: boolean): string[] {
+  if (device.kind === 'direct') {
+    return ['warning: key.pem holds the account key itself, unencrypted: it is the money']
+  }
+  if (!keyGiven || device.privateKey !== 'key.pem') return []
+  return ['the key stays where it is: put its reference at key.pem, or name it in private_key']
+}
+
+interface FirstDeposit {
+  readonly amount: bigint
+  readonly accountKey: Buffer
+  readonly operator: ProvenOperator
+  readonly directory: string
+}
+
+async function firstDeposit(
+  { amount, accountKey, operator, directory }: FirstDeposit,
+  { rpc }: ChainLink,
+  terminal: Terminal,
+): Promise<string> {
+  const { operatorId, contract, token } = operator
+  const chainId = BigInt(operator.chainId)
+  const deposit = { accountKey, amount, operatorUrl: operator.url, operatorId, contract, chainId }
+  const chain = readChain(rpc, contract)
+  const progress = terminal.err
+  try {
+    return await depositTokens({ ...deposit, token }, { rpc, chain, progress })
+  } catch (error) {
+    const { message } = exitOf(error)
+    const again = `datanet device topup ${near(directory)} ${formatAmount(amount, token.decimals)}`
+    const problem = `the device is made, but its deposit failed: ${message}; go on with: ${again}`
+    throw new CommandError(Exit.unavailable, problem, error)
+  }
+}
+
+interface Made {
+  readonly enrolled: EnrolledDevice
+  readonly operator: ProvenOperator
+  readonly directory: string
+  readonly amount: bigint | undefined
+  readonly transactionHash: string | undefined
+}
+
+function report(made: Made, json: boolean | undefined, terminal: Terminal): void {
+  const { enrolled, operator, directory, amount, transactionHash } = made
+  const { device, notAfter, ssid } = enrolled
+  const { decimals, symbol } = operator.token
+  const deposit = amount === undefined ? '0' : formatAmount(amount, decimals)
+  if (json === true) {
+    const { name, kind, operatorUrl, operatorId, chainId } = device
+    const account = checksumAddress(device.account)
+    const contract = checksumAddress(device.contract)
+    const facts = { name, kind, account, directory, operatorUrl, operatorId, contract, chainId }
+    const amounts = { deposit: (amount ?? 0n).toString(), token: symbol, decimals }
+    const hash = transactionHash ?? null
+    terminal.out(JSON.stringify({ ...facts, ...amounts, transactionHash: hash, notAfter, ssid }))
+    return
+  }
+  terminal.out(`account   ${checksumAddress(device.account)}`)
+  terminal.out(`escrow    ${deposit} ${symbol} with operator ${operator.operatorId}`)
+  terminal.out(`valid     until ${new Date(notAfter * 1000).toISOString()}`)
+  terminal.out(`profiles  in ${near(directory)}/, for the network "${ssid}"`)
+  if (amount === undefined) terminal.out(`topup     npx datanet device topup ${near(directory)} 10`)
+  terminal.out(
+    `test      eapol_test -c ${near(directory)}/wpa_supplicant.conf -a 127.0.0.1 -p 1812 -s SECRET`,
+  )
+}
+
+/** DIR as a person would type it from here. */
+function near(directory: string): string {
+  const path = relative('', directory)
+  return path === '' || path.startsWith('..') ? directory : path
+}

@@ -1,0 +1,68 @@
+// `datanet device topup`: more tokens in escrow for a device that exists. The operator's answer is not
+// needed: operator, contract and node are the ones DIR was enrolled with.
+
+import { resolve } from 'node:path'
+import { formatAmount, parseAmount } from '../device/amounts.ts'
+import { openChain, readChain } from '../device/chain.ts'
+import { DeviceError } from '../device/error.ts'
+import { readDevice, readFolderFile } from '../device/folder.ts'
+import { depositTokens } from '../device/funds.ts'
+import { openAccount } from '../device/keystore.ts'
+import { checksumAddress } from '../ethereum/address.ts'
+import { accountOf } from '../ethereum/signature.ts'
+import { readArguments } from './arguments.ts'
+import { Exit } from './exit.ts'
+import { knownPassword } from './password.ts'
+import type { Terminal } from './terminal.ts'
+
+export const help = `usage: datanet device topup DIR AMOUNT [--json]
+
+Puts AMOUNT whole tokens (like 10 or 0.5) in escrow with the operator of DIR. On an embedded
+chain the operator's faucet gives what the account lacks; elsewhere the account spends its own
+tokens and needs a little of the chain's coin for gas.
+
+  --json   {"account", "operatorId", "amount", "deposit", "token", "decimals", "transactionHash"}
+
+The wallet's password comes from $DATANET_PASSWORD, else it is asked for.
+Exit codes: 64 usage, 69 operator or chain does not answer or tokens are missing, 77 password.
+`
+
+/** Deposits and prints the new escrow. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { flags, words } = readArguments(args, {
+    verb: 'device topup',
+    positionals: ['DIR', 'AMOUNT'],
+    options: { json: { type: 'boolean' } },
+  })
+  const directory = resolve(words.DIR)
+  const device = await readDevice(directory)
+  const { token, operatorId, operatorUrl, contract, account } = device
+  const amount = parseAmount(words.AMOUNT, token.decimals)
+  const wallet = await readFolderFile(directory, 'wallet.json')
+  const accountKey = await openAccount(wallet, await knownPassword(terminal))
+  if (accountOf(accountKey) !== account) {
+    throw new DeviceError('damaged', `wallet.json of ${directory} is another account's`)
+  }
+  const link = openChain(device.rpc)
+  try {
+    const chain = readChain(link.rpc, contract)
+    const chainId = BigInt(device.chainId)
+    const transactionHash = await depositTokens(
+      { accountKey, amount, operatorUrl, operatorId, contract, chainId, token },
+      { rpc: link.rpc, chain, progress: terminal.err },
+    )
+    const { deposit } = await chain.escrow(operatorId, account)
+    if (flags.json === true) {
+      const sums = { amount: amount.toString(), deposit: deposit.toString() }
+      const { symbol, decimals } = token
+      const facts = { account: checksumAddress(account), operatorId, ...sums }
+      terminal.out(JSON.stringify({ ...facts, token: symbol, decimals, transactionHash }))
+    } else {
+      const total = `${formatAmount(deposit, token.decimals)} ${token.symbol}`
+      terminal.out(`escrow    ${total} with operator ${operatorId}`)
+    }
+    return Exit.ok
+  } finally {
+    link.close()
+  }
+}

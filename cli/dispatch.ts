@@ -1,0 +1,123 @@
+// The table of verbs: finds the one named, shows help, runs it, turns what it throws into one line on
+// stderr and an exit code. Verbs load only when called, so `datanet secret` never waits for a chain library.
+
+import { CommandError, Exit, exitOf } from './exit.ts'
+import type { Terminal } from './terminal.ts'
+
+/** What each verb's file exports. */
+export interface VerbModule {
+  /** The text of `datanet VERB --help`. */
+  readonly help: string
+  /** Runs the verb on the words after it; the result is the exit code. */
+  readonly run: (args: readonly string[], terminal: Terminal) => Promise<number>
+}
+
+interface Verb {
+  readonly name: string
+  readonly summary: string
+  readonly load: () => Promise<VerbModule>
+}
+
+/** Every verb there is, in the order the help lists them. */
+export const verbs: readonly Verb[] = [
+  {
+    name: 'serve',
+    summary: 'run the operator: RADIUS, EAP-TLS, HTTP, the embedded chain',
+    load: () => import('./serve.ts'),
+  },
+  {
+    name: 'check',
+    summary: 'say what is wrong with a configuration file',
+    load: () => import('./check.ts'),
+  },
+  { name: 'secret', summary: 'print a new shared secret', load: () => import('./secret.ts') },
+  {
+    name: 'device create',
+    summary: 'make an account, its certificate and its Wi-Fi profiles',
+    load: () => import('./device-create.ts'),
+  },
+  {
+    name: 'device status',
+    summary: 'show the escrow, the certificate and the operator of a device',
+    load: () => import('./device-status.ts'),
+  },
+  {
+    name: 'device topup',
+    summary: 'put more tokens in escrow with the operator',
+    load: () => import('./device-topup.ts'),
+  },
+  {
+    name: 'chain status',
+    summary: 'ask the running server how its chain is',
+    load: () => import('./chain-status.ts'),
+  },
+  {
+    name: 'client add',
+    summary: 'let an access point use this server',
+    load: () => import('./client-add.ts'),
+  },
+]
+
+/** Runs one command line, without the program's name; the result is the exit code. Never throws. */
+export async function runCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    return await dispatch(args, terminal)
+  } catch (error) {
+    const { code, message } = exitOf(error)
+    terminal.err(`datanet: ${message}`)
+    return code
+  }
+}
+
+async function dispatch(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [first] = args
+  if (first === undefined) {
+    for (const line of overview()) terminal.err(line)
+    return Exit.usage
+  }
+  if (first === '--help' || first === '-h' || first === 'help') {
+    for (const line of overview()) terminal.out(line)
+    return Exit.ok
+  }
+  const verb = verbs.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))
+  if (verb === undefined) return unknownVerb(args, terminal)
+  const words = args.slice(verb.name.split(' ').length)
+  const command = await verb.load()
+  const flagsEnd = words.includes('--') ? words.indexOf('--') : words.length
+  if (words.slice(0, flagsEnd).some((word) => word === '--help' || word === '-h')) {
+    terminal.out(command.help.trimEnd())
+    return Exit.ok
+  }
+  return command.run(words, terminal)
+}
+
+function overview(prefix = ''): string[] {
+  const listed = verbs.filter(({ name }) => name.startsWith(prefix))
+  return [
+    'usage: datanet VERB …',
+    '',
+    ...listed.map(({ name, summary }) => `  ${name.padEnd(15)} ${summary}`),
+    '',
+    'datanet VERB --help explains each.',
+  ]
+}
+
+function unknownVerb(args: readonly string[], terminal: Terminal): number {
+  const [first = '', second] = args
+  const group = `${first} `
+  if (!verbs.some(({ name }) => name.startsWith(group))) {
+    const shown = JSON.stringify(first.slice(0, 40))
+    throw new CommandError(Exit.usage, `no verb ${shown}; datanet --help lists them`)
+  }
+  if (second === '--help' || second === '-h') {
+    for (const line of overview(group)) terminal.out(line)
+    return Exit.ok
+  }
+  const known = verbs.filter(({ name }) => name.startsWith(group)).map(({ name }) => name)
+  const problem =
+    second === undefined ? `"${first}" is half a verb` : `no verb "${first} ${second.slice(0, 40)}"`
+  throw new CommandError(
+    Exit.usage,
+    `${problem}: there is ${known.join(', ')}; see: datanet --help`,
+  )
+}

@@ -1,0 +1,196 @@
+// Everything a new device's DIR holds, as bytes: keystore, TLS key, certificate, device.json, profiles.
+// Time, randomness and the password are arguments; writes nothing. Called by `device create`.
+
+import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { isAbsolute, join } from 'node:path'
+import { deriveDeviceKey, makeBoundCertificate, makeDirectCertificate } from '../certs/device.ts'
+import { realmOf } from '../certs/operator.ts'
+import { mobileconfig } from '../certs/profiles/mobileconfig.ts'
+import { passpoint } from '../certs/profiles/passpoint.ts'
+import { pkcs12 } from '../certs/profiles/pkcs12.ts'
+import { windowsWlanXml } from '../certs/profiles/windows.ts'
+import { wpaSupplicantConf } from '../certs/profiles/wpa_supplicant.ts'
+import { accountOf } from '../ethereum/signature.ts'
+import { DeviceError } from './error.ts'
+import { type DeviceFile, deviceJson, type FolderFile } from './folder.ts'
+import { sealAccount } from './keystore.ts'
+import type { ProvenOperator } from './operator.ts'
+
+/** 30 days in all (product rule), of which ten minutes lie in the past for clocks that run behind. */
+const VALIDITY_SECONDS = 30 * 86_400
+const BACKDATE_SECONDS = 600
+const SERIAL_BYTES = 16
+// IEEE 802.11: an SSID is at most 32 octets.
+const SSID_BYTES_MAX = 32
+
+/** A TLS key that lives elsewhere: its file, and what the file holds in PEM. */
+export interface KeyElsewhere {
+  readonly path: string
+  readonly pem: string
+}
+
+/** What a new device is made of. */
+export interface Enrolment {
+  readonly name: string
+  readonly kind: 'bound' | 'direct'
+  readonly operator: ProvenOperator
+  /** Where DIR will be, absolute: wpa_supplicant.conf names its files by full paths. */
+  readonly directory: string
+  readonly accountKey: Buffer
+  readonly password: string
+  readonly nowSeconds: number
+  readonly random: (length: number) => Buffer
+  /** The network the profiles join; absent: the operator's name, and any in wpa_supplicant.conf. */
+  readonly ssid?: string
+  readonly key?: KeyElsewhere
+  readonly scryptCost?: number
+}
+
+/** A device that is not on disk yet. */
+export interface EnrolledDevice {
+  readonly device: DeviceFile
+  readonly notAfter: number
+  readonly ssid: string
+  readonly files: readonly FolderFile[]
+}
+
+interface TlsIdentity {
+  readonly certificatePem: string
+  /** Absent where the key lives elsewhere. */
+  readonly keyPem?: string
+  readonly keyPath: string
+}
+
+/** 32 random bytes that are a valid account key. */
+export function newAccountKey(random: (length: number) => Buffer): Buffer {
+  for (;;) {
+    const candidate = random(32)
+    try {
+      accountOf(candidate)
+      return candidate
+    } catch {
+      // Outside 1..n-1, once in 2^128: draw again.
+    }
+  }
+}
+
+/** Makes the whole content of DIR. Throws DeviceError 'usage' for a key file or SSID that cannot be used. */
+export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice> {
+  const { name, kind, operator, accountKey } = enrolment
+  const ssid = enrolment.ssid ?? shortened(operator.name)
+  if (Buffer.byteLength(ssid) > SSID_BYTES_MAX) {
+    throw new DeviceError('usage', `an SSID is at most ${SSID_BYTES_MAX} bytes`)
+  }
+  const notBefore = enrolment.nowSeconds - BACKDATE_SECONDS
+  const notAfter = notBefore + VALIDITY_SECONDS
+  const tls = makeIdentity(enrolment, notBefore, notAfter)
+  const device: DeviceFile = {
+    version: 1,
+    name,
+    kind,
+    account: accountOf(accountKey),
+    operatorUrl: operator.url,
+    operatorId: operator.operatorId,
+    operatorName: operator.name,
+    serverName: operator.serverName,
+    serverSpkiSha256: operator.serverSpkiSha256,
+    contract: operator.contract,
+    chainId: operator.chainId,
+    rpc: operator.rpc,
+    token: operator.token,
+    privateKey: tls.keyPath,
+  }
+  const wallet = await sealAccount(accountKey, enrolment.password, enrolment.scryptCost)
+  const files: FolderFile[] = [
+    { name: '.gitignore', content: '*\n' },
+    { name: 'wallet.json', content: wallet },
+    { name: 'cert.pem', content: tls.certificatePem },
+    { name: 'operator-ca.pem', content: operator.certificates[1] },
+    { name: 'wpa_supplicant.conf', content: supplicantConf(enrolment, tls) },
+    { name: 'device.json', content: deviceJson(device) },
+    ...profiles(enrolment, tls, ssid),
+  ]
+  if (tls.keyPem !== undefined) files.push({ name: 'key.pem', content: tls.keyPem })
+  return { device, notAfter, ssid, files }
+}
+
+function makeIdentity(enrolment: Enrolment, notBefore: number, notAfter: number): TlsIdentity {
+  const { name, accountKey, operator, key } = enrolment
+  const serial = enrolment.random(SERIAL_BYTES)
+  if (enrolment.kind === 'direct') {
+    const made = makeDirectCertificate({ accountKey, name, notBefore, notAfter, serial })
+    return { ...made, keyPath: 'key.pem' }
+  }
+  const { contract } = operator
+  const chainId = BigInt(operator.chainId)
+  const bound = { accountKey, chainId, contract, name, notBefore, notAfter, serial }
+  if (key === undefined) {
+    const keyPem = deriveDeviceKey({ accountKey, chainId, contract, name })
+    const publicKey = publicPemOf(keyPem)
+    const certificatePem = makeBoundCertificate({ ...bound, publicKey, signingKeyPem: keyPem })
+    return { certificatePem, keyPem, keyPath: 'key.pem' }
+  }
+  try {
+    const isPrivate = key.pem.includes('PRIVATE KEY')
+    const publicKey = isPrivate ? publicPemOf(key.pem) : key.pem
+    const signing = isPrivate ? { signingKeyPem: key.pem } : {}
+    const certificatePem = makeBoundCertificate({ ...bound, publicKey, ...signing })
+    return { certificatePem, keyPath: isPrivate ? key.path : 'key.pem' }
+  } catch (error) {
+    const kinds = 'a P-256 private key, public key or certificate request in PEM'
+    throw new DeviceError('usage', `${key.path} is not ${kinds}`, error)
+  }
+}
+
+const publicPemOf = (keyPem: string): string =>
+  createPublicKey(createPrivateKey(keyPem)).export({ type: 'spki', format: 'pem' }).toString()
+
+function supplicantConf(
+  { kind, operator, directory, ssid }: Enrolment,
+  { keyPath }: TlsIdentity,
+): string {
+  return wpaSupplicantConf({
+    kind,
+    realm: realmOf(operator.name),
+    serverName: operator.serverName,
+    caPath: join(directory, 'operator-ca.pem'),
+    certificatePath: join(directory, 'cert.pem'),
+    keyPath: isAbsolute(keyPath) ? keyPath : join(directory, keyPath),
+    ...(ssid === undefined ? {} : { ssid }),
+  })
+}
+
+/** Files a person can tap. Those that carry the key need it here, and a curve phones know. */
+function profiles(enrolment: Enrolment, tls: TlsIdentity, ssid: string): FolderFile[] {
+  const { name, operator, random, password } = enrolment
+  const { certificatePem, keyPem } = tls
+  const { name: operatorName, serverName } = operator
+  const realm = realmOf(operatorName)
+  const caCertificatePem = operator.certificates[1]
+  const windows = windowsWlanXml({ ssid, serverName, caCertificatePem })
+  const files: FolderFile[] = [{ name: `${name}-windows.xml`, content: windows }]
+  if (enrolment.kind === 'direct' || keyPem === undefined) return files
+  const identity = { keyPem, certificatePem, name, random }
+  const sealed = pkcs12({ ...identity, caCertificatePem, password })
+  // Android reads a Passpoint file's .p12 with an empty password and one entry only.
+  const open = pkcs12({ ...identity, password: '' })
+  const shown = { operatorName, realm, caCertificatePem }
+  const apple = mobileconfig({ ...shown, name, serverName, ssid, pkcs12: sealed })
+  const android = passpoint({ ...shown, certificatePem, pkcs12: open })
+  files.push(
+    { name: `${name}.p12`, content: sealed },
+    { name: `${name}.mobileconfig`, content: apple },
+    { name: `${name}-passpoint.config`, content: android },
+  )
+  return files
+}
+
+/** As much of a text as an SSID holds, never half a character. */
+function shortened(text: string): string {
+  let result = ''
+  for (const character of text) {
+    if (Buffer.byteLength(result + character) > SSID_BYTES_MAX) break
+    result += character
+  }
+  return result
+}

@@ -1,0 +1,122 @@
+// Tokens into escrow: the faucet on the embedded chain, the account's own tokens on any other, then
+// approve and deposit. Sends transactions of the device's account only. Called by create and topup.
+
+import { datanetInterface, tokenInterface } from '../chain/bindings.ts'
+import { bigintOf } from '../chain/jsonrpc.ts'
+import { openSender, type RpcRequest, readContract } from '../chain/transactions.ts'
+import { type Address, checksumAddress } from '../ethereum/address.ts'
+import { accountOf } from '../ethereum/signature.ts'
+import { formatAmount } from './amounts.ts'
+import type { ChainReader } from './chain.ts'
+import { DeviceError } from './error.ts'
+import { refusalOf, requestJson } from './http.ts'
+
+/** Where a deposit goes and whose it is. */
+export interface Deposit {
+  readonly accountKey: Buffer
+  readonly amount: bigint
+  readonly operatorUrl: string
+  readonly operatorId: number
+  readonly contract: Address
+  readonly chainId: bigint
+  readonly token: { readonly address: Address; readonly symbol: string; readonly decimals: number }
+}
+
+/** The node, and where progress is told. */
+export interface DepositDeps {
+  readonly rpc: RpcRequest
+  readonly chain: ChainReader
+  readonly progress: (line: string) => void
+}
+
+// The faucet gives 1,000 tokens a call and 10 calls a minute: what one minute gives is what one command draws.
+const FAUCET_TOKENS_A_CALL = 1000n
+const FAUCET_CALLS_MAX = 10n
+const FAUCET_TIMEOUT_MS = 30_000
+// Approve and deposit take about 150,000 gas; at a generous 100 gwei that is 0.015 of the chain's coin.
+const GAS_WEI_LOW = 15n * 10n ** 15n
+
+/**
+ * Brings `amount` base units into escrow and returns the transaction hash of the deposit, mined.
+ * Throws DeviceError 'unavailable' where tokens or gas are missing, ChainError where the chain refuses.
+ */
+export async function depositTokens(deposit: Deposit, deps: DepositDeps): Promise<string> {
+  const account = accountOf(deposit.accountKey)
+  await drawTokens(deposit, account, deps)
+  const { rpc } = deps
+  const { chainId, accountKey: privateKey, token, contract, amount } = deposit
+  const sender = openSender({ rpc, chainId, privateKey })
+  if ((await allowanceOf(rpc, token.address, account, contract)) < amount) {
+    const data = tokenInterface.encodeFunctionData('approve', [contract, amount])
+    await sender.send({ to: token.address, data, what: 'approve' })
+  }
+  const parts = [{ operator: deposit.operatorId, amount }]
+  const data = datanetInterface.encodeFunctionData('deposit', [parts])
+  const receipt = await sender.send({ to: contract, data, what: 'deposit' })
+  deps.progress(`deposited ${shown(amount, token)} with operator ${deposit.operatorId}`)
+  return receipt.transactionHash
+}
+
+/** Makes sure the account has the tokens and the gas, by the faucet where the operator has one. */
+async function drawTokens(deposit: Deposit, account: Address, deps: DepositDeps): Promise<void> {
+  const { token, amount } = deposit
+  const held = await deps.chain.tokenBalance(token.address, account)
+  const gas = await deps.chain.gasBalance(account)
+  const missing = amount > held ? amount - held : 0n
+  if (missing === 0n && gas >= GAS_WEI_LOW) return
+  const most = FAUCET_TOKENS_A_CALL * 10n ** BigInt(token.decimals)
+  if (missing > most * FAUCET_CALLS_MAX) {
+    throw lacking(deposit, account, held, `; the faucet gives ${shown(most, token)} a call`)
+  }
+  // One base unit where only gas is missing: the faucet brings both.
+  for (let left = missing === 0n ? 1n : missing; left > 0n; left -= most) {
+    if (await drawOnce(deposit, account, left < most ? left : most, deps)) continue
+    if (missing > 0n) throw lacking(deposit, account, held, '')
+    if (gas > 0n) return // too little by our guess only: the chain decides
+    const problem = `${checksumAddress(account)} has nothing to pay the chain's gas with`
+    throw new DeviceError('unavailable', `${problem}: send it some, then try again`)
+  }
+}
+
+/** False where this operator has no faucet: it is not on the embedded chain. */
+async function drawOnce(
+  { operatorUrl, token }: Deposit,
+  account: Address,
+  amount: bigint,
+  deps: DepositDeps,
+): Promise<boolean> {
+  const body = { account: checksumAddress(account), amount: amount.toString() }
+  const answer = await requestJson(`${operatorUrl}/v1/faucet`, {
+    body,
+    timeoutMs: FAUCET_TIMEOUT_MS,
+  })
+  if (answer.status === 404) return false
+  if (answer.status !== 200) {
+    throw new DeviceError('unavailable', `the faucet gives nothing now: ${refusalOf(answer)}`)
+  }
+  deps.progress(`drew ${shown(amount, token)} from the faucet`)
+  return true
+}
+
+function lacking(
+  { token, amount }: Deposit,
+  account: Address,
+  held: bigint,
+  more: string,
+): DeviceError {
+  const has = `${checksumAddress(account)} has ${shown(held, token)}, ${shown(amount, token)} needed`
+  return new DeviceError('unavailable', `${has}${more}: send it the rest, then try again`)
+}
+
+const shown = (amount: bigint, token: Deposit['token']): string =>
+  `${formatAmount(amount, token.decimals)} ${token.symbol}`
+
+async function allowanceOf(
+  rpc: RpcRequest,
+  token: Address,
+  owner: Address,
+  spender: Address,
+): Promise<bigint> {
+  const data = tokenInterface.encodeFunctionData('allowance', [owner, spender])
+  return bigintOf(await readContract(rpc, token, data))
+}

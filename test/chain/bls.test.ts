@@ -1,0 +1,99 @@
+// The operator's BLS key and proof of possession, checked against noble's own key derivation and
+// verification; what the contract's precompiles make of them is test/chain-live/datanet.test.ts.
+
+import { bls12_381 } from '@noble/curves/bls12-381.js'
+import { hkdf } from '@noble/hashes/hkdf.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import t from 'tap'
+import {
+  blsPublicKey,
+  deriveOperatorBlsKey,
+  possessionMessage,
+  provePossession,
+} from '../../chain/bls.ts'
+import { type Address, parseAddress } from '../../ethereum/address.ts'
+
+const POP_TAG = 'BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_'
+const { G1, G2, longSignatures } = bls12_381
+const contract = address('0x00000000000000000000000000000000DeaDBeef')
+const account = address('0x1111111111111111111111111111111111111111')
+const source = { accountKey: Buffer.alloc(32, 1), chainId: 31_337n, contract }
+const claim = { account, contract, chainId: 31_337n, operatorId: 1 }
+
+function address(text: string): Address {
+  const parsed = parseAddress(text)
+  if (!parsed) throw new Error(`${text} is not an address`)
+  return parsed
+}
+
+/** The point of an EIP-2537 G1 coding. */
+function decodeG1(bytes: Buffer) {
+  const [x, y] = fieldElements(bytes)
+  return G1.Point.fromAffine({ x: x ?? 0n, y: y ?? 0n })
+}
+
+function decodeG2(bytes: Buffer) {
+  const [a = 0n, b = 0n, c = 0n, d = 0n] = fieldElements(bytes)
+  return G2.Point.fromAffine({ x: { c0: a, c1: b }, y: { c0: c, c1: d } })
+}
+
+function fieldElements(bytes: Buffer): bigint[] {
+  const words: bigint[] = []
+  for (let at = 0; at < bytes.length; at += 64) {
+    t.ok(bytes.subarray(at, at + 16).equals(Buffer.alloc(16)), 'EIP-2537: 16 zero bytes')
+    words.push(BigInt(`0x${bytes.subarray(at, at + 64).toString('hex')}`))
+  }
+  return words
+}
+
+t.test('the key is HKDF-SHA256 of the account key, reduced into 1..r-1', async (t) => {
+  const derived = deriveOperatorBlsKey(source)
+  const info = `datanet operator bls v1|31337|0x00000000000000000000000000000000deadbeef`
+  const material = hkdf(sha256, source.accountKey, undefined, Buffer.from(info), 48)
+  const order = G1.Point.Fn.ORDER
+  const scalar = (BigInt(`0x${Buffer.from(material).toString('hex')}`) % (order - 1n)) + 1n
+  t.equal(derived.toString('hex'), scalar.toString(16).padStart(64, '0'))
+  t.equal(derived.length, 32)
+  const known = '4445e9f078b4152a76f4f837a6413437e8f61e48d4eccce9d654cd68195c788e'
+  t.equal(derived.toString('hex'), known, 'a vector: a changed derivation loses every operator')
+})
+
+t.test('another account, chain or contract has another key', async (t) => {
+  const keys = [
+    source,
+    { ...source, accountKey: Buffer.alloc(32, 2) },
+    { ...source, chainId: 1n },
+    { ...source, contract: account },
+  ].map((from) => deriveOperatorBlsKey(from).toString('hex'))
+  t.equal(new Set(keys).size, keys.length)
+  for (const length of [0, 31, 33]) {
+    const accountKey = Buffer.alloc(length, 1)
+    t.throws(() => deriveOperatorBlsKey({ ...source, accountKey }), /32 bytes/, `${length} bytes`)
+  }
+})
+
+t.test('EIP-2537: the public key is the uncompressed point with padded coordinates', async (t) => {
+  const secret = deriveOperatorBlsKey(source)
+  const key = blsPublicKey(secret)
+  t.equal(key.length, 128)
+  t.ok(decodeG1(key).equals(longSignatures.getPublicKey(secret)))
+  t.throws(() => blsPublicKey(Buffer.alloc(32)), 'zero is no key')
+})
+
+t.test('the proof is a signature under the POP tag over the claim, byte by byte', async (t) => {
+  const secret = deriveOperatorBlsKey(source)
+  const message = possessionMessage(secret, { ...claim, operatorId: 0x01020304 })
+  const point = longSignatures.getPublicKey(secret).toHex(true)
+  const chainId = '7a69'.padStart(64, '0')
+  const text = `${point}${account.slice(2)}${contract.slice(2)}${chainId}01020304`
+  t.equal(message.toString('hex'), text)
+
+  const proof = provePossession(secret, claim)
+  t.equal(proof.length, 256)
+  const signature = decodeG2(proof)
+  const publicKey = longSignatures.getPublicKey(secret)
+  const hashed = longSignatures.hash(possessionMessage(secret, claim), POP_TAG)
+  t.ok(longSignatures.verify(signature, hashed, publicKey))
+  const other = longSignatures.hash(possessionMessage(secret, { ...claim, operatorId: 2 }), POP_TAG)
+  t.notOk(longSignatures.verify(signature, other, publicKey), 'of operator 1 only')
+})

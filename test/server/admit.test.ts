@@ -1,0 +1,140 @@
+import { createHash, createPublicKey, randomBytes } from 'node:crypto'
+import t from 'tap'
+import { createSessions, type SessionEnd } from '../../accounting/sessions.ts'
+import { priceTariff } from '../../accounting/tariff.ts'
+import { deriveDeviceKey, makeBoundCertificate } from '../../certs/device.ts'
+import { identityDomain, identityReader } from '../../certs/identity.ts'
+import { pemBlock } from '../../certs/x509.ts'
+import type { Mirror } from '../../chain/mirror.ts'
+import type { Channel } from '../../chain/mirror-state.ts'
+import { type Address, parseAddress } from '../../ethereum/address.ts'
+import { accountOf } from '../../ethereum/signature.ts'
+import { type AdmitPlace, admit, alertFor } from '../../server/admit.ts'
+import { endUncovered } from '../../server/escrow-watch.ts'
+
+const contract = parseAddress(`0x${'c0'.repeat(20)}`)
+if (contract === undefined) throw new Error('contract')
+const chainId = 31_337n
+const accountKey = createHash('sha256').update('account').digest()
+const account = accountOf(accountKey)
+const NOW_MS = 1_800_000_000_000
+const DAY = 86_400
+const tariff = priceTariff(
+  'standard',
+  { perMinute: '1', perMegabyte: '1', intervalMs: 60_000, intervalMegabytes: 10, missedMax: 2, graceMs: 0 },
+  0,
+)
+const place: AdmitPlace = {
+  ...{ nas: 'lobby', station: '02-00-00-00-00-01', tariff, takesDisconnect: true },
+  ...{ sessionMaxMs: 3_600_000, perAccount: 100, staleAfterMs: 60_000 },
+}
+
+function certificate(notBefore = NOW_MS / 1000 - 600, notAfter = notBefore + 30 * DAY): Buffer {
+  const key = { accountKey, chainId, contract: contract as Address, name: 'alice' }
+  const signingKeyPem = deriveDeviceKey(key)
+  const publicKey = createPublicKey(signingKeyPem).export({ type: 'spki', format: 'pem' }).toString()
+  const pem = makeBoundCertificate({
+    ...key,
+    ...{ publicKey, signingKeyPem, notBefore, notAfter, serial: randomBytes(16) },
+  })
+  const der = pemBlock(pem, 'CERTIFICATE')
+  if (der === undefined) throw new Error('no certificate')
+  return der
+}
+
+interface World {
+  channel?: Channel
+  elsewhere?: boolean
+  disabled?: boolean
+  heardAtMs?: number
+  connected?: boolean
+  refresh?: () => boolean
+}
+
+/** The mirror's questions answered from a plain object: what the chain says is this test's input. */
+function rig(world: World) {
+  const ends: SessionEnd[] = []
+  const refreshes: number[] = []
+  const mirror: Mirror = {
+    channel: (operator, who) => (operator === 1 && who === account ? world.channel : undefined),
+    operatorsWithDeposit: () => (world.elsewhere ? [2] : world.channel ? [1] : []),
+    deviceKey: () => (world.disabled ? 'disabled' : 'unset'),
+    operator: () => undefined,
+    head: () => ({ number: 1, hash: '0x' }),
+    heardAtMs: () => world.heardAtMs ?? NOW_MS,
+    connected: () => world.connected ?? true,
+    async refresh(timeoutMs) {
+      refreshes.push(timeoutMs)
+      return world.refresh?.() ?? false
+    },
+    onChange: () => () => {},
+    async stop() {},
+  }
+  const sessions = createSessions(1_000, (_, why) => ends.push(why))
+  const deps = {
+    ...{ mirror, operatorId: 1, sessions, now: () => NOW_MS, random: randomBytes },
+    readIdentity: identityReader(identityDomain(chainId, contract as Address), 10),
+  }
+  return { ends, refreshes, sessions, mirror, deps }
+}
+const escrow = (deposit: bigint): Channel => ({
+  ...{ deposit, reserved: 0n, highestVoucher: 0n, withdrawn: 0n },
+})
+
+t.test('every refusal has its one reason and its TLS alert', async (t) => {
+  const good = certificate()
+  const cases: [string, Buffer, World, string, number][] = [
+    ['no escrow', good, {}, 'no-escrow', 49],
+    ['elsewhere', good, { elsewhere: true }, 'escrow-with-another-operator', 49],
+    ['too little', good, { channel: escrow(32n) }, 'insufficient-escrow', 49],
+    ['revoked', good, { channel: escrow(99n), disabled: true }, 'certificate-revoked', 44],
+    ['expired', certificate(NOW_MS / 1000 - 30 * DAY, NOW_MS / 1000 - 1), { channel: escrow(99n) }, 'certificate-expired', 45],
+    ['early', certificate(NOW_MS / 1000 + 60), { channel: escrow(99n) }, 'certificate-not-yet-valid', 42],
+    ['garbage', randomBytes(300), { channel: escrow(99n) }, 'certificate-malformed', 42],
+    ['stale, node away', good, { channel: escrow(99n), heardAtMs: NOW_MS - 60_000 }, 'chain-unavailable', 80],
+    ['unknown while cut off', good, { connected: false }, 'chain-unavailable', 80],
+  ]
+  for (const [name, der, world, reason, alert] of cases) {
+    const { deps, sessions } = rig(world)
+    const verdict = await admit(der, place, deps)
+    t.match(verdict, { admitted: false, reason }, name)
+    if (!verdict.admitted) t.equal(alertFor(verdict.reason), alert, `${name}: alert`)
+    t.equal(sessions.size, 0, `${name}: nothing reserved`)
+  }
+})
+
+t.test('an outage changes nothing for known accounts until stale_after; then one RPC decides', async (t) => {
+  const der = certificate()
+  const channel = escrow(99n)
+  const fresh = rig({ channel, connected: false, heardAtMs: NOW_MS - 59_999 })
+  t.match(await admit(der, place, fresh.deps), { admitted: true })
+  t.same(fresh.refreshes, [], 'no RPC on the hot path')
+  const stale = rig({ channel, heardAtMs: NOW_MS - 60_000, refresh: () => true })
+  t.match(await admit(der, place, stale.deps), { admitted: true })
+  t.same(stale.refreshes, [500], 'one RPC of at most 500 ms')
+})
+
+t.test('50 joins at once are admitted only as far as the escrow covers their reserves', async (t) => {
+  // A session reserves 33 units: 7 fit into 240.
+  const { deps, sessions } = rig({ channel: escrow(240n), heardAtMs: NOW_MS - 60_000, refresh: () => true })
+  const der = certificate()
+  const joins = Array.from({ length: 50 }, (_, i) => admit(der, { ...place, station: `s${i}` }, deps))
+  const verdicts = await Promise.all(joins)
+  t.equal(verdicts.filter((v) => v.admitted).length, 7)
+  t.ok(verdicts.filter((v) => !v.admitted).every((v) => v.reason === 'insufficient-escrow'))
+  t.equal(sessions.others(account, '', '').reserved, 231n)
+})
+
+t.test('escrow that the chain takes back ends the newest sessions first', async (t) => {
+  const world: World = { channel: escrow(240n) }
+  const { deps, sessions, mirror, ends } = rig(world)
+  const der = certificate()
+  for (const station of ['a', 'b', 'c']) await admit(der, { ...place, station }, deps)
+  world.channel = escrow(66n)
+  const ended = endUncovered(new Set([account]), 1, mirror, sessions)
+  t.same(ended.map((s) => s.station), ['c'])
+  delete world.channel
+  endUncovered(new Set([account]), 1, mirror, sessions)
+  t.equal(sessions.size, 0)
+  t.same(ends, ['escrow-removed', 'escrow-removed', 'escrow-removed'])
+})

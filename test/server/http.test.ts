@@ -1,0 +1,195 @@
+import { randomBytes } from 'node:crypto'
+import { request } from 'node:http'
+import { pino } from 'pino'
+import t from 'tap'
+import { makeOperatorCertificates, spkiSha256Of } from '../../certs/operator.ts'
+import type { Mirror } from '../../chain/mirror.ts'
+import type { ConfigProblem } from '../../config/config.ts'
+import { defaultConfigText } from '../../config/default.ts'
+import { parseConfig } from '../../config/parse.ts'
+import { type Address, checksumAddress, parseAddress } from '../../ethereum/address.ts'
+import { type HttpDeps, openHttp } from '../../server/http.ts'
+import { createMetrics } from '../../server/metrics.ts'
+import { buildRuntime } from '../../server/runtime.ts'
+
+const addressOf = (byte: string): Address => {
+  const address = parseAddress(`0x${byte.repeat(20)}`)
+  if (address === undefined) throw new Error(byte)
+  return address
+}
+const read = parseConfig(defaultConfigText({ secret: 'a'.repeat(24) }), {}, () => '')
+if (!('config' in read)) throw new Error(JSON.stringify(read.problems))
+const made = makeOperatorCertificates({
+  ...{ operatorName: 'Corner Wi-Fi', nowSeconds: 1_800_000_000, random: randomBytes },
+})
+const certificate = {
+  ...{ certificatePem: made.certificatePem, privateKeyPem: made.keyPem },
+  ...{ caCertificatePem: made.caCertificatePem, serverName: made.serverName },
+  spkiSha256: spkiSha256Of(made.certificatePem),
+}
+const runtime = buildRuntime(read.config, certificate, 18)
+const mirror: Mirror = {
+  channel: () => undefined,
+  operatorsWithDeposit: () => [],
+  deviceKey: () => 'unset',
+  operator: () => undefined,
+  head: () => ({ number: 7, hash: '0x' }),
+  heardAtMs: () => 1_000_000,
+  connected: () => true,
+  refresh: async () => true,
+  onChange: () => () => {},
+  async stop() {},
+}
+
+async function rig(t: { teardown(f: () => Promise<void>): void }, change: Partial<HttpDeps> = {}) {
+  const funded: [Address, bigint][] = []
+  const http = await openHttp({ host: '127.0.0.1', port: 0 }, {
+    runtime: () => runtime,
+    facts: {
+      ...{ operatorId: 3, account: addressOf('aa'), contract: addressOf('cc'), chainId: 31_337n },
+      token: { address: addressOf('dd'), symbol: 'DNT', decimals: 18 },
+    },
+    embedded: {
+      async fund(account, amount) {
+        funded.push([account, amount])
+        return '0xhash'
+      },
+      proxy: async (body) => ({ echoed: body }),
+    },
+    ...{ baseUrl: () => 'http://127.0.0.1:8080', chainRpc: 'ws://node', adminToken: 'the-token' },
+    ...{ mirror, durableBlock: () => 7, metrics: createMetrics(), log: pino({ level: 'silent' }) },
+    ...{ now: () => 1_030_000, reload: () => [], readiness: () => undefined, publicUrl: () => null },
+    ...change,
+  })
+  t.teardown(() => http.close())
+  const call = async (method: string, path: string, o: { body?: unknown; headers?: object } = {}) => {
+    const body = typeof o.body === 'string' ? o.body : JSON.stringify(o.body)
+    const type = o.body === undefined ? {} : { 'content-type': 'application/json' }
+    const headers = { ...type, ...o.headers }
+    const url = `http://127.0.0.1:${http.endpoint.port}${path}`
+    return new Promise<{ status: number; body: string; json: () => Record<string, never> }>((resolve, reject) => {
+      const sent = request(url, { method, headers }, (answer) => {
+        let text = ''
+        answer.on('data', (bytes) => {
+          text += bytes
+        })
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: text, json: () => JSON.parse(text) }))
+      })
+      sent.on('error', reject)
+      sent.end(o.body === undefined ? undefined : body)
+    })
+  }
+  return { funded, call }
+}
+
+t.test('GET /v1/operator has every field of the contract with devices', async (t) => {
+  const { call } = await rig(t)
+  const answer = await call('GET', '/v1/operator')
+  t.equal(answer.status, 200)
+  t.same(answer.json(), {
+    name: 'Corner Wi-Fi',
+    operatorId: 3,
+    account: checksumAddress(addressOf('aa')),
+    contract: checksumAddress(addressOf('cc')),
+    chainId: 31_337,
+    rpc: 'http://127.0.0.1:8080/v1/chain',
+    token: { address: checksumAddress(addressOf('dd')), symbol: 'DNT', decimals: 18 },
+    serverSpkiSha256: certificate.spkiSha256,
+    serverName: 'radius.corner-wi-fi.datanet.invalid',
+    certificates: [made.certificatePem, made.caCertificatePem],
+    tariffs: [
+      {
+        name: 'standard',
+        perMinute: '1000000000000000',
+        perMegabyte: '4000000000000000',
+        ...{ intervalSeconds: 60, intervalMegabytes: 10, missedMax: 2, graceSeconds: 0 },
+      },
+    ],
+  })
+})
+
+t.test('the faucet gives what is asked within its limits, and only that', async (t) => {
+  const { call, funded } = await rig(t)
+  const account = addressOf('ee')
+  const cases: [string, unknown, number, string][] = [
+    ['no body', '', 400, 'malformed-request'],
+    ['no JSON', '{', 400, 'malformed-request'],
+    ['no account', { amount: '1' }, 400, 'malformed-request'],
+    ['short account', { account: '0x12', amount: '1' }, 400, 'malformed-request'],
+    ['a number', { account, amount: 1 }, 400, 'malformed-request'],
+    ['zero', { account, amount: '0' }, 400, 'malformed-request'],
+    ['negative', { account, amount: '-1' }, 400, 'malformed-request'],
+    ['another field', { account, amount: '1', more: 1 }, 400, 'malformed-request'],
+    ['too much', { account, amount: `${10n ** 21n + 1n}` }, 422, 'amount-too-large'],
+    ['a megabyte', { account, amount: '1', pad: 'x'.repeat(1_000_000) }, 413, 'body-too-large'],
+  ]
+  for (const [name, body, status, code] of cases.slice(0, 9)) {
+    const answer = await call('POST', '/v1/faucet', { body })
+    t.equal(answer.status, status, name)
+    t.match(answer.json(), { error: { code } }, name)
+  }
+  t.same(funded, [])
+  const most = await call('POST', '/v1/faucet', { body: { account, amount: `${10n ** 21n}` } })
+  t.equal(most.status, 200)
+  t.match(most.json(), { account: checksumAddress(account), transactionHash: '0xhash' })
+  t.same(funded, [[account, 10n ** 21n]])
+  const eleventh = await call('POST', '/v1/faucet', { body: { account, amount: '1' } })
+  t.equal(eleventh.status, 429, '10 calls a minute from one address')
+  const large = await rig(t)
+  const [name, body, status, code] = cases[9] ?? []
+  const refused = await large.call('POST', '/v1/faucet', { body })
+  t.equal(refused.status, status, String(name))
+  t.match(refused.json(), { error: { code } })
+})
+
+t.test('on a chain that is not embedded there is no faucet and no proxy', async (t) => {
+  const { call } = await rig(t, { embedded: undefined })
+  t.equal((await call('POST', '/v1/faucet', { body: {} })).status, 404)
+  t.equal((await call('POST', '/v1/chain', { body: {} })).status, 404)
+  t.equal((await call('GET', '/v1/operator')).json()['rpc'], 'ws://node')
+})
+
+t.test('the operator routes want the token in the header, nothing else will do', async (t) => {
+  const problems: ConfigProblem[] = [{ path: 'clients', line: 3, message: 'is wrong' }]
+  const { call } = await rig(t, { reload: () => problems })
+  for (const authorization of ['', 'Bearer', 'Bearer wrong', 'bearer the-token', 'Basic the-token']) {
+    t.equal((await call('GET', '/v1/chain/status', { headers: { authorization } })).status, 401)
+  }
+  t.equal((await call('GET', '/v1/chain/status?token=the-token')).status, 401)
+  const headers = { authorization: 'Bearer the-token' }
+  const status = await call('GET', '/v1/chain/status', { headers })
+  t.match(status.json(), { block: 7, durableBlock: 7, connected: true, heardAt: 1000, stale: false })
+  const reload = await call('POST', '/v1/reload', { headers })
+  t.equal(reload.status, 422)
+  t.match(reload.json(), { error: { code: 'configuration' }, problems })
+})
+
+t.test('a page under another name reaches nothing (DNS rebinding), no CORS', async (t) => {
+  const { call } = await rig(t, { publicUrl: () => 'https://wifi.example.org/' })
+  const hosts: [string, number][] = [
+    ['evil.example', 421],
+    ['127.0.0.1.evil.example:8080', 421],
+    ['localhost:8080', 200],
+    ['127.0.0.1:8080', 200],
+    ['[::1]:8080', 200],
+    ['wifi.example.org', 200],
+  ]
+  for (const [host, status] of hosts) {
+    t.equal((await call('GET', '/healthz', { headers: { host } })).status, status, host)
+  }
+  t.equal((await call('OPTIONS', '/v1/faucet', { headers: { origin: 'http://a.example' } })).status, 404)
+})
+
+t.test('health, readiness, metrics, console, and what does not exist', async (t) => {
+  const { call } = await rig(t, { readiness: () => 'the chain node is away' })
+  t.equal((await call('GET', '/healthz')).status, 200)
+  const ready = await call('GET', '/readyz')
+  t.equal(ready.status, 503)
+  t.match(ready.json(), { error: { code: 'not-ready', message: 'the chain node is away' } })
+  t.match((await call('GET', '/metrics')).body, /^# HELP datanet_radius_requests_total /m)
+  t.match((await call('GET', '/')).body, /<h1>Datanet<\/h1>/)
+  const missing = await call('GET', '/v1/nothing')
+  t.equal(missing.status, 404)
+  t.match(missing.json(), { error: { code: 'not-found' } })
+  t.match((await call('POST', '/v1/chain', { body: { a: 1 } })).json(), { echoed: { a: 1 } })
+})
