@@ -1,11 +1,13 @@
-// May this account start a session now? Pure: takes what the chain mirror and the open sessions say,
-// gives a reserve and a time, or one reason. Called in the same synchronous step that takes the reserve,
-// so that many joins at once can't use one escrow twice.
+// May this account start a session now? Pure: takes what the chain mirror and the open sessions
+// say, gives a reserve and a time, or one reason. Called in the same synchronous step that takes
+// the reserve, so that many joins at once can't use one escrow twice.
 
 import type { Address } from '../ethereum/address.ts'
 import { affordableMs, intervalsAtRisk, reserveOf, type Tariff } from './tariff.ts'
 
-/** Why an account with a good certificate is refused; one word each in logs, metrics and answers. */
+/**
+ * Why an account with a good certificate is refused; one word each in logs, metrics and answers.
+ */
 export type AdmissionRefusal =
   | 'no-escrow'
   | 'escrow-with-another-operator'
@@ -31,7 +33,10 @@ export interface AccountFacts {
 export interface AdmissionRules {
   readonly perAccount: number
   readonly sessionMaxMs: number
-  /** Whether the NAS takes a Disconnect-Request; one that doesn't gets a Session-Timeout that cuts by itself. */
+  /**
+   * Whether the NAS takes a Disconnect-Request; one that doesn't gets a Session-Timeout that cuts
+   * by itself.
+   */
   readonly takesDisconnect: boolean
 }
 
@@ -53,14 +58,24 @@ const refuse = (reason: AdmissionRefusal, detail: string): Admission => ({
 })
 
 /** Decides on one account under one tariff (product terms: admission 2 and 4). */
-export function decideAdmission(facts: AccountFacts, tariff: Tariff, rules: AdmissionRules): Admission {
+export function decideAdmission(
+  facts: AccountFacts,
+  tariff: Tariff,
+  rules: AdmissionRules,
+): Admission {
   if (facts.deposit === 0n) {
     return facts.depositElsewhere
-      ? refuse('escrow-with-another-operator', 'the account has a deposit, but not with this operator')
+      ? refuse(
+          'escrow-with-another-operator',
+          'the account has a deposit, but not with this operator',
+        )
       : refuse('no-escrow', 'the account has no deposit with this operator')
   }
   if (facts.openSessions >= rules.perAccount) {
-    return refuse('too-many-sessions', `${facts.openSessions} sessions are open, ${rules.perAccount} allowed`)
+    return refuse(
+      'too-many-sessions',
+      `${facts.openSessions} sessions are open, ${rules.perAccount} allowed`,
+    )
   }
   const spendable = spendableOf(facts)
   const reserve = reserveOf(tariff)

@@ -1,18 +1,16 @@
-// The open sessions and the escrow they reserve. Owns the tables by id, account and station; decides
-// nothing about who may enter. Time comes in as arguments. Called by server/ at Access-Accept, at
-// Accounting-Stop, by the sweep, and when the chain takes a deposit back.
+// The open sessions and the escrow they reserve. Owns the tables by id, account and station;
+// decides nothing about who may enter. Time comes in as arguments. Called by server/ at
+// Access-Accept, at Accounting-Stop, by the sweep, and when the chain takes a deposit back.
 
 import type { Address } from '../ethereum/address.ts'
 
 /** Why a session ended. */
-export type SessionEnd =
-  | 'abandoned'
-  | 'replaced'
-  | 'stopped'
-  | 'session-timeout'
-  | 'escrow-removed'
+export type SessionEnd = 'abandoned' | 'replaced' | 'stopped' | 'session-timeout' | 'escrow-removed'
 
-/** One admitted device at one NAS; `id` is 16 random bytes as 32 lowercase hex, sent as Class `ai:` + id. */
+/**
+ * One admitted device at one NAS; `id` is 16 random bytes as 32 lowercase hex, sent as Class `ai:`
+ * + id.
+ */
 export interface Session {
   readonly id: string
   readonly account: Address
@@ -27,7 +25,10 @@ export interface Session {
   readonly endsAtMs: number
 }
 
-/** The table of open sessions; `open` replaces an earlier session of the same account at the same station. */
+/**
+ * The table of open sessions; `open` replaces an earlier session of the same account at the same
+ * station.
+ */
 export interface Sessions {
   open(session: Session): void
   close(id: string, why: SessionEnd): Session | undefined
@@ -40,11 +41,15 @@ export interface Sessions {
   readonly full: boolean
 }
 
-/** Session-Timeout is counted by the NAS from its own association; its re-authentication may come this much later. */
+/**
+ * Session-Timeout is counted by the NAS from its own association; its re-authentication may come
+ * this much later.
+ */
 const REAUTHENTICATION_SLACK_MS = 60_000
 
 /**
- * An empty table. `sessionsMax` bounds memory: about 400 bytes a session, so 100,000 sessions are 40 MB.
+ * An empty table. `sessionsMax` bounds memory: about 400 bytes a session, so 100,000 sessions are
+ * 40 MB.
  * `onEnd` hears of every session that leaves the table, once.
  */
 export function createSessions(
@@ -84,7 +89,8 @@ export function createSessions(
     close,
     closeExpired(nowMs) {
       for (const session of byId.values()) {
-        if (session.endsAtMs + REAUTHENTICATION_SLACK_MS <= nowMs) close(session.id, 'session-timeout')
+        if (session.endsAtMs + REAUTHENTICATION_SLACK_MS <= nowMs)
+          close(session.id, 'session-timeout')
       }
     },
     get: (id) => byId.get(id),

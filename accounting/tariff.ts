@@ -1,6 +1,7 @@
 // What a session costs, in integers. Owns the price arithmetic of product terms: per minute, per
-// megabyte, intervals and the reserve. Refuses floats: prices arrive as decimal text and become base units
-// once, charges round up to the next base unit so a session is never undercharged by rounding. Pure.
+// megabyte, intervals and the reserve. Refuses floats: prices arrive as decimal text and become
+// base units once, charges round up to the next base unit so a session is never undercharged by
+// rounding. Pure.
 
 /** A tariff as the operator writes it: prices are decimal text in whole tokens. */
 export interface TariffTerms {
@@ -20,8 +21,8 @@ export interface Tariff extends Omit<TariffTerms, 'perMinute' | 'perMegabyte'> {
 }
 
 /**
- * Decimal text in whole tokens ("0.5") to base units of a token with that many decimals; undefined where
- * the text is no plain decimal number or finer than one base unit.
+ * Decimal text in whole tokens ("0.5") to base units of a token with that many decimals; undefined
+ * where the text is no plain decimal number or finer than one base unit.
  */
 export function baseUnits(text: string, decimals: number): bigint | undefined {
   const match = /^(\d{1,30})(?:\.(\d{1,30}))?$/.exec(text)
@@ -39,7 +40,10 @@ export function wholeTokens(units: bigint, decimals: number): string {
   return fraction === '' ? whole : `${whole}.${fraction}`
 }
 
-/** Prices the terms in a token's base units; throws RangeError where a price is finer than the token. */
+/**
+ * Prices the terms in a token's base units; throws RangeError where a price is finer than the
+ * token.
+ */
 export function priceTariff(name: string, terms: TariffTerms, decimals: number): Tariff {
   const price = (text: string, field: string): bigint => {
     const units = baseUnits(text, decimals)
@@ -62,7 +66,10 @@ export function timeCharge(tariff: Tariff, ms: number): bigint {
   return ceilDivide(tariff.perMinute * BigInt(ms), 60_000n)
 }
 
-/** The volume part of what is owed for `bytes` in both directions: ceil(per_megabyte × bytes / 10^6). */
+/**
+ * The volume part of what is owed for `bytes` in both directions: ceil(per_megabyte × bytes /
+ * 10^6).
+ */
 export function volumeCharge(tariff: Tariff, bytes: bigint): bigint {
   return ceilDivide(tariff.perMegabyte * bytes, 1_000_000n)
 }
@@ -78,7 +85,9 @@ export function intervalsAtRisk(tariff: Tariff): number {
   return tariff.missedMax + 1
 }
 
-/** What a session sets aside of the escrow while it is open: max(2, missed_max + 1) interval prices. */
+/**
+ * What a session sets aside of the escrow while it is open: max(2, missed_max + 1) interval prices.
+ */
 export function reserveOf(tariff: Tariff): bigint {
   return BigInt(Math.max(2, intervalsAtRisk(tariff))) * intervalPrice(tariff)
 }

@@ -50,6 +50,7 @@ export function load(
     groups: bench.groups,
     credentials: bench.credentials,
     firstStation: 0,
+    stations: Math.max(STATIONS, run.inFlight * 2),
     retryMs: RETRY_MS,
     limitMs: 60_000,
     ...run,
@@ -59,6 +60,8 @@ export function load(
 
 // What an access point waits before it asks again (hostapd as a NAS).
 const RETRY_MS = 3000
+// With 16 accounts four stations each, which is what sessions.per_account allows by default.
+const STATIONS = 64
 const WARMUP_IN_FLIGHT = 8
 
 /** Puts a plan on the track; nothing is started yet. */

@@ -32,7 +32,7 @@ const HOSTAPD_CAPACITY = 950
 const FULL = {
   rounds: 6,
   count: 150,
-  warmup: { ours: 400, others: 60 },
+  warmup: { ours: 800, others: 60 },
   loads: [
     { inFlight: 16, count: 1500 },
     { inFlight: 256, count: 1500 },

@@ -8,7 +8,7 @@ import { createSupplicant, type TlsVersion } from '../test/peer/tls.ts'
 import { openTransport } from '../test/peer/transport.ts'
 import { percentile } from './table.ts'
 
-/** One run. Credentials are used in turn, each conversation with a Calling-Station-Id of its own in the run. */
+/** One run. Station n uses credential n modulo their number, so a station always has the same account. */
 export interface LoadSpec {
   readonly port: number
   readonly secret: string
@@ -20,6 +20,8 @@ export interface LoadSpec {
   readonly inFlight: number
   /** First station number; conversations left half open need stations no later run uses. */
   readonly firstStation: number
+  /** How many Calling-Station-Ids take turns; more than inFlight, a server holds one conversation each. */
+  readonly stations: number
   /** Leave each conversation half open after that many rounds. */
   readonly abandonAfterRounds?: number
   /** First retransmission after. */
@@ -85,7 +87,7 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
 
   async function worker(): Promise<void> {
     while (next < spec.count) {
-      const number = next++
+      const number = next++ % spec.stations
       const device = devices[number % devices.length]
       if (device === undefined) return
       const startedMs = performance.now()

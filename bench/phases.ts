@@ -163,6 +163,7 @@ export async function measureMemory(
         inFlight: 64,
         abandonAfterRounds: HALF_OPEN_ROUNDS,
         firstStation: HALF_OPEN_FIRST_STATION,
+        stations: count,
       }
       const result = await load(bench, server, run, bench.generatorCpu)
       const grown = residentBytes(server.pid) - idleBytes

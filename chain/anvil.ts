@@ -144,7 +144,7 @@ function spawnKept(binary: string, args: readonly string[], directory: string): 
   return spawn(file, argv, {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    // A session of its own: Ctrl-C in our terminal must not end the chain before the last snapshot.
+    // Apart from our terminal: Ctrl-C there must not end the chain before the last snapshot.
     detached: process.platform !== 'win32',
     // No variable of ours (they may hold secrets), and none of the user's that would change anvil.
     env: { HOME: directory },

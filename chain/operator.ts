@@ -20,7 +20,9 @@ export interface Timing {
   readonly eta: number
 }
 
-/** The node: our own chain, where a change is awaited until it is durable, or the url of another. */
+/**
+ * The node: our own chain, where a change is awaited until it is durable, or the url of another.
+ */
 export type OperatorPlace =
   | { readonly kind: 'embedded'; readonly chain: Pick<EmbeddedChain, 'url' | 'saved'> }
   | { readonly kind: 'external'; readonly url: string }

@@ -28,7 +28,7 @@ export type ProxyAnswer =
   | { readonly result: unknown }
   | { readonly error: { readonly code: number; readonly message: string; readonly data?: unknown } }
 
-/** product.md's limits of this interface. */
+/** The limits of this interface. */
 export const PROXY_BATCH_MAX = 20
 const CALL_GAS_MAX = 10_000_000n
 const LOG_BLOCKS_MAX = 2_000

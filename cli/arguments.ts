@@ -1,5 +1,5 @@
-// The words after a verb: flags by node:util parseArgs, positionals by name, and every mistake as one
-// line with the way to the help. Called by each verb; knows none of them.
+// The words after a verb: flags by node:util parseArgs, positionals by name, and every mistake as
+// one line with the way to the help. Called by each verb; knows none of them.
 
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { CommandError, Exit } from './exit.ts'
@@ -15,7 +15,10 @@ type Parsed<Options extends ParseArgsOptionsConfig> = ReturnType<
   typeof parseArgs<{ options: Options; strict: true; allowPositionals: true }>
 >['values']
 
-/** Flags and positionals of a verb. Throws CommandError 64 on unknown flags and on too few or too many words. */
+/**
+ * Flags and positionals of a verb. Throws CommandError 64 on unknown flags and on too few or too
+ * many words.
+ */
 export function readArguments<
   const Options extends ParseArgsOptionsConfig,
   const Names extends string,

@@ -1,5 +1,5 @@
-// `datanet chain status`: what the running server knows of its chain, from its own HTTP side. It never
-// opens the chain's files: those belong to the server while it runs.
+// `datanet chain status`: what the running server knows of its chain, from its own HTTP side. It
+// never opens the chain's files: those belong to the server while it runs.
 
 import { existsSync } from 'node:fs'
 import { DeviceError } from '../device/error.ts'

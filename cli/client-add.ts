@@ -1,5 +1,6 @@
-// `datanet client add`: one access point more in the configuration, its secret shown once, the running
-// server told. The file keeps its comments and is replaced whole, so a crash leaves the old or the new.
+// `datanet client add`: one access point more in the configuration, its secret shown once, the
+// running server told. The file keeps its comments and is replaced whole, so a crash leaves the
+// old or the new.
 
 import { randomBytes } from 'node:crypto'
 import { realpathSync, statSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// Where the operator's own verbs look: the data directory, its configuration file, and the HTTP side of
-// the server that runs from it. Only for serve, check, client add and chain status.
+// Where the operator's own verbs look: the data directory, its configuration file, and the HTTP
+// side of the server that runs from it. Only for serve, check, client add and chain status.
 
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -22,7 +22,10 @@ export function configPath(flag: string | undefined, dataDir: string): string {
   return flag === undefined ? join(dataDir, 'datanet.yaml') : resolve(flag)
 }
 
-/** The text of a configuration file. Throws CommandError 78 where there is none, 77 where it can't be read. */
+/**
+ * The text of a configuration file. Throws CommandError 78 where there is none, 77 where it
+ * can't be read.
+ */
 export async function readConfigText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
@@ -37,8 +40,10 @@ export async function readConfigText(path: string): Promise<string> {
 }
 
 /**
- * One socket address of a configuration, `fallback` where the file does not say. Only this key is read:
- * the file may name secrets by ${ENV} that only the server's environment has, and a whole parse would
+ * One socket address of a configuration, `fallback` where the file does not say. Only this key
+ * is read:
+ * the file may name secrets by ${ENV} that only the server's environment has, and a whole parse
+ * would
  * then fail here for no reason of ours.
  */
 export function endpointIn(
@@ -64,8 +69,10 @@ export function serverUrl(configText: string): string {
 }
 
 /**
- * One call with the operator's token, to the server of this data directory and nobody else: the token
- * opens the whole server, so no flag or variable can send it to another host. Throws CommandError 69
+ * One call with the operator's token, to the server of this data directory and nobody else: the
+ * token
+ * opens the whole server, so no flag or variable can send it to another host. Throws
+ * CommandError 69
  * where no server answers, 77 where the token is not readable or not accepted.
  */
 export async function adminRequest(

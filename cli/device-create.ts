@@ -1,5 +1,6 @@
-// `datanet device create`: an account, its certificate and its profiles, enrolled with one operator that
-// has proven itself. Writes DIR whole or not at all; a deposit comes after and can be repeated.
+// `datanet device create`: an account, its certificate and its profiles, enrolled with one
+// operator that has proven itself. Writes DIR whole or not at all; a deposit comes after and can
+// be repeated.
 
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'

@@ -1,5 +1,5 @@
-// `datanet device status`: what DIR, the chain and the operator say about a device, each as far as it can
-// be learnt now. Needs no password: it reads nothing secret.
+// `datanet device status`: what DIR, the chain and the operator say about a device, each as far as
+// it can be learnt now. Needs no password: it reads nothing secret.
 
 import { X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'

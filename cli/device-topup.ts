@@ -1,5 +1,5 @@
-// `datanet device topup`: more tokens in escrow for a device that exists. The operator's answer is not
-// needed: operator, contract and node are the ones DIR was enrolled with.
+// `datanet device topup`: more tokens in escrow for a device that exists. The operator's answer is
+// not needed: operator, contract and node are the ones DIR was enrolled with.
 
 import { resolve } from 'node:path'
 import { formatAmount, parseAmount } from '../device/amounts.ts'

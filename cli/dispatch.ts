@@ -1,5 +1,6 @@
-// The table of verbs: finds the one named, shows help, runs it, turns what it throws into one line on
-// stderr and an exit code. Verbs load only when called, so `datanet secret` never waits for a chain library.
+// The table of verbs: finds the one named, shows help, runs it, turns what it throws into one line
+// on stderr and an exit code. Verbs load only when called, so `datanet secret` never waits for a
+// chain library.
 
 import { CommandError, Exit, exitOf } from './exit.ts'
 import type { Terminal } from './terminal.ts'

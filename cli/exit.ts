@@ -1,5 +1,6 @@
-// Exit codes of the command line and the one error that carries one. Numbers are those of sysexits(3),
-// so that scripts and service managers can tell a typing mistake from an operator that is down.
+// Exit codes of the command line and the one error that carries one. Numbers are those of
+// sysexits(3), so that scripts and service managers can tell a typing mistake from an operator
+// that is down.
 
 import { ChainError, reasonOf } from '../chain/error.ts'
 import { DeviceError, type DeviceErrorCode } from '../device/error.ts'
@@ -42,8 +43,6 @@ const exitOfSystem: Readonly<Record<string, ExitCode>> = {
   EACCES: Exit.permission,
   EPERM: Exit.permission,
   EROFS: Exit.permission,
-  ENOSPC: Exit.exists, // sysexits: 73 is "can't create", a full disk included
-  EDQUOT: Exit.exists,
   EEXIST: Exit.exists,
   ENOTDIR: Exit.exists,
   ENOENT: Exit.usage,
@@ -58,5 +57,9 @@ export function exitOf(error: unknown): { readonly code: ExitCode; readonly mess
   if (error instanceof ChainError) return { code: Exit.unavailable, message: error.message }
   const system = (error as { code?: unknown } | null)?.code
   const code = typeof system === 'string' ? exitOfSystem[system] : undefined
+  // sysexits: 73 is "can't create", a full disk included.
+  if (system === 'ENOSPC' || system === 'EDQUOT') {
+    return { code: Exit.exists, message: `the disk is full: free some space (${reasonOf(error)})` }
+  }
   return { code: code ?? Exit.fault, message: reasonOf(error).replace(/\s*\n\s*/g, ' ') }
 }

@@ -1,5 +1,5 @@
-// The program `datanet`: this process's words and streams handed to the table of verbs. Running is all it
-// does, on import too, since cli/datanet.mjs imports it; tests use dispatch.ts.
+// The program `datanet`: this process's words and streams handed to the table of verbs. Running is
+// all it does, on import too, since cli/datanet.mjs imports it; tests use dispatch.ts.
 
 import { runCommand } from './dispatch.ts'
 import { processTerminal } from './terminal.ts'

@@ -1,5 +1,6 @@
-// Where the password of a wallet comes from: $DATANET_PASSWORD, else a person at a terminal (twice for a
-// new one), else nowhere, which is said. Never an argument: other users of a machine can read those.
+// Where the password of a wallet comes from: $DATANET_PASSWORD, else a person at a terminal (twice
+// for a new one), else nowhere, which is said. Never an argument: other users of a machine can
+// read those.
 
 import { CommandError, Exit } from './exit.ts'
 import type { Terminal } from './terminal.ts'
@@ -7,7 +8,10 @@ import type { Terminal } from './terminal.ts'
 const NOWHERE =
   'a password for the wallet is needed: set $DATANET_PASSWORD, or run this in a terminal that can ask'
 
-/** The password to protect a new wallet with; asked twice. Throws CommandError 64 where there is no source, 77 where the two differ. */
+/**
+ * The password to protect a new wallet with; asked twice. Throws CommandError 64 where there is
+ * no source, 77 where the two differ.
+ */
 export async function newPassword(terminal: Terminal): Promise<string> {
   const set = passwordFromEnvironment(terminal)
   if (set !== undefined) return set
@@ -21,7 +25,10 @@ export async function newPassword(terminal: Terminal): Promise<string> {
   return password
 }
 
-/** The password of an existing wallet; asked once. Throws CommandError 64 where there is no source. */
+/**
+ * The password of an existing wallet; asked once. Throws CommandError 64 where there is no
+ * source.
+ */
 export async function knownPassword(terminal: Terminal): Promise<string> {
   const set = passwordFromEnvironment(terminal)
   if (set !== undefined) return set

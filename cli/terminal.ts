@@ -1,5 +1,5 @@
-// The edge of a command: where its lines go, what it is told by the environment, and how it asks for a
-// password. Verbs write only through this, so a test can run one without a process.
+// The edge of a command: where its lines go, what it is told by the environment, and how it asks
+// for a password. Verbs write only through this, so a test can run one without a process.
 
 import { CommandError, Exit } from './exit.ts'
 
@@ -34,8 +34,8 @@ const END_OF_INPUT = '\u0004'
 
 function askHidden(question: string): Promise<string> {
   const { stdin, stderr } = process
+  stdin.setRawMode(true) // before the question: what is typed at once must not be echoed
   stderr.write(question)
-  stdin.setRawMode(true)
   stdin.setEncoding('utf8')
   stdin.resume()
   return new Promise((resolve, reject) => {

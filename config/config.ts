@@ -2,6 +2,7 @@
 // milliseconds, secrets as octets, addresses and networks parsed. Types only; parse.ts makes the
 // values.
 
+import type { TariffTerms } from '../accounting/tariff.ts'
 import type { Address } from '../ethereum/address.ts'
 import type { Cidr } from './address.ts'
 
@@ -50,16 +51,6 @@ export interface NasEntry {
   readonly tariff: string
   readonly maxMbps: number
   readonly location?: { readonly lat: number; readonly lon: number }
-}
-
-/** Prices are decimal strings of whole tokens with at most 18 decimal places. */
-export interface TariffTerms {
-  readonly perMinute: string
-  readonly perMegabyte: string
-  readonly intervalMs: number
-  readonly intervalMegabytes: number
-  readonly missedMax: number
-  readonly graceMs: number
 }
 
 export interface RadiusConfig {

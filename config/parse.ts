@@ -2,7 +2,8 @@
 // environment and file reader are arguments; nothing here opens a file, logs or exits. Called by
 // cli/ (check, serve).
 
-import type { Config, ConfigProblem, ConfigResult, NasEntry, TariffTerms } from './config.ts'
+import type { TariffTerms } from '../accounting/tariff.ts'
+import type { Config, ConfigProblem, ConfigResult, NasEntry } from './config.ts'
 import { type CrossResult, crossCheck, type EntrySecrets } from './cross.ts'
 import { type ConfigDocument, readDocument } from './document.ts'
 import { placeFindings, placeIssues, sortProblems } from './problems.ts'

@@ -3,7 +3,7 @@
 
 import { DeviceError } from './error.ts'
 
-// The contract keeps every deposit below 2^96 base units (payplace.md 4.4: D + amount < 2^96).
+// The contract keeps every deposit below 2^96 base units (Channels.sol).
 const AMOUNT_BITS_MAX = 96n
 // 29 digits before the point hold 2^96 at 0 decimals, 36 behind it any token; the rest is slack.
 const TEXT_LENGTH_MAX = 80
@@ -30,7 +30,10 @@ export function parseAmount(text: string, decimals: number): bigint {
   return amount
 }
 
-/** Whole tokens of base units, without trailing zeros: 1500000000000000000 at 18 decimals is "1.5". */
+/**
+ * Whole tokens of base units, without trailing zeros: 1500000000000000000 at 18 decimals is
+ * "1.5".
+ */
 export function formatAmount(amount: bigint, decimals: number): string {
   const digits = (amount < 0n ? -amount : amount).toString().padStart(decimals + 1, '0')
   const whole = digits.slice(0, digits.length - decimals)

@@ -1,5 +1,5 @@
-// The chain as a device sees it: a few reads of the contract and the token through the operator's RPC
-// URL. Bounded answers, patience with rate limits; signs and sends nothing (funds.ts does).
+// The chain as a device sees it: a few reads of the contract and the token through the operator's
+// RPC URL. Bounded answers, patience with rate limits; signs and sends nothing (funds.ts does).
 
 import { addressOf, datanetInterface, hexOf, tokenInterface } from '../chain/bindings.ts'
 import { ChainError } from '../chain/error.ts'
@@ -9,7 +9,7 @@ import { type RpcRequest, readContract } from '../chain/transactions.ts'
 import type { Address } from '../ethereum/address.ts'
 import { requestJson } from './http.ts'
 
-/** A device's escrow with one operator, in base units (payplace.md 4.3: D, mu, w). */
+/** A device's escrow with one operator, in base units (D, mu, w of chain/contracts/Types.sol). */
 export interface Escrow {
   readonly deposit: bigint
   readonly reserved: bigint
@@ -45,7 +45,10 @@ export interface ChainLink {
   close(): void
 }
 
-/** Waits when the operator's proxy says "too many requests": 0.2, 0.4, … 1.6 s, about 12 s in all. */
+/**
+ * Waits when the operator's proxy says "too many requests": 0.2, 0.4, … 1.6 s, about 12 s in
+ * all.
+ */
 const BUSY_PAUSES_MS = [200, 400, 800, 1600, 1600, 1600, 1600, 1600, 1600, 1600]
 const TOO_MANY_REQUESTS = 429
 

@@ -1,5 +1,6 @@
-// Everything a new device's DIR holds, as bytes: keystore, TLS key, certificate, device.json, profiles.
-// Time, randomness and the password are arguments; writes nothing. Called by `device create`.
+// Everything a new device's DIR holds, as bytes: keystore, TLS key, certificate, device.json,
+// profiles. Time, randomness and the password are arguments; writes nothing. Called by `device
+// create`.
 
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { isAbsolute, join } from 'node:path'
@@ -16,7 +17,10 @@ import { type DeviceFile, deviceJson, type FolderFile } from './folder.ts'
 import { sealAccount } from './keystore.ts'
 import type { ProvenOperator } from './operator.ts'
 
-/** 30 days in all (product rule), of which ten minutes lie in the past for clocks that run behind. */
+/**
+ * 30 days in all (product rule), of which ten minutes lie in the past for clocks that run
+ * behind.
+ */
 const VALIDITY_SECONDS = 30 * 86_400
 const BACKDATE_SECONDS = 600
 const SERIAL_BYTES = 16
@@ -74,7 +78,10 @@ export function newAccountKey(random: (length: number) => Buffer): Buffer {
   }
 }
 
-/** Makes the whole content of DIR. Throws DeviceError 'usage' for a key file or SSID that cannot be used. */
+/**
+ * Makes the whole content of DIR. Throws DeviceError 'usage' for a key file or SSID that cannot
+ * be used.
+ */
 export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice> {
   const { name, kind, operator, accountKey } = enrolment
   const ssid = enrolment.ssid ?? shortened(operator.name)

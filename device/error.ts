@@ -1,5 +1,6 @@
-// The one error of the device's program: a reason from a closed list and a sentence that says what to
-// do. Thrown by device/, turned into an exit code by cli/. Never carries a password, key or token.
+// The one error of the device's program: a reason from a closed list and a sentence that says what
+// to do. Thrown by device/, turned into an exit code by cli/. Never carries a password, key or
+// token.
 
 /** Why a device command stopped; `cli/exit.ts` gives each its exit code. */
 export type DeviceErrorCode =

@@ -1,5 +1,5 @@
-// DIR, the folder of one device: written whole or not at all, never over anything, read back strictly.
-// Owns its file names, their modes and device.json. Called by the cli's device verbs.
+// DIR, the folder of one device: written whole or not at all, never over anything, read back
+// strictly. Owns its file names, their modes and device.json. Called by the cli's device verbs.
 
 import { constants } from 'node:fs'
 import { lstat, mkdir, mkdtemp, open, readFile, rename, rm, rmdir } from 'node:fs/promises'
@@ -61,7 +61,10 @@ export function deviceJson(device: DeviceFile): string {
 // device.json is half a KB, a keystore too, a certificate 1 KB: 64 KB is far from any of them.
 const FILE_BYTES_MAX = 64 * 1024
 
-/** Reads one text file of DIR. Throws DeviceError 'usage' where DIR holds none, 'permission', 'damaged' where it is too long. */
+/**
+ * Reads one text file of DIR. Throws DeviceError 'usage' where DIR holds none, 'permission',
+ * 'damaged' where it is too long.
+ */
 export async function readFolderFile(directory: string, name: string): Promise<string> {
   const path = join(directory, name)
   try {
@@ -78,7 +81,10 @@ export async function readFolderFile(directory: string, name: string): Promise<s
   throw new DeviceError('damaged', `${path} is too long to be what device create wrote`)
 }
 
-/** device.json of DIR. Throws DeviceError as `readFolderFile`, and 'damaged' where a field is wrong. */
+/**
+ * device.json of DIR. Throws DeviceError as `readFolderFile`, and 'damaged' where a field is
+ * wrong.
+ */
 export async function readDevice(directory: string): Promise<DeviceFile> {
   const text = await readFolderFile(directory, 'device.json')
   let json: unknown
@@ -93,7 +99,10 @@ export async function readDevice(directory: string): Promise<DeviceFile> {
   throw new DeviceError('damaged', `${join(directory, 'device.json')}: ${path} is malformed`)
 }
 
-/** Throws DeviceError 'exists' where something of any kind has this path, or where its parent is no folder. */
+/**
+ * Throws DeviceError 'exists' where something of any kind has this path, or where its parent is
+ * no folder.
+ */
 export async function refuseExisting(directory: string): Promise<void> {
   const parent = dirname(directory)
   const holder = await lstat(parent).catch(() => undefined)
@@ -109,8 +118,10 @@ const existing = (directory: string): DeviceError =>
   new DeviceError('exists', `${directory} exists already; remove it or choose another with --out`)
 
 /**
- * Makes DIR (mode 0700) with all of `files`, durably, in one step: the files are written beside it and
- * renamed into place, so a failure or a power cut leaves DIR whole or absent. Throws DeviceError 'exists'.
+ * Makes DIR (mode 0700) with all of `files`, durably, in one step: the files are written beside
+ * it and
+ * renamed into place, so a failure or a power cut leaves DIR whole or absent. Throws DeviceError
+ * 'exists'.
  */
 export async function writeFolder(directory: string, files: readonly FolderFile[]): Promise<void> {
   await refuseExisting(directory)

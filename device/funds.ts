@@ -29,16 +29,22 @@ export interface DepositDeps {
   readonly progress: (line: string) => void
 }
 
-// The faucet gives 1,000 tokens a call and 10 calls a minute: what one minute gives is what one command draws.
+// The faucet gives 1,000 tokens a call and 10 calls a minute: what one minute gives is what one
+// command draws.
 const FAUCET_TOKENS_A_CALL = 1000n
 const FAUCET_CALLS_MAX = 10n
 const FAUCET_TIMEOUT_MS = 30_000
-// Approve and deposit take about 150,000 gas; at a generous 100 gwei that is 0.015 of the chain's coin.
+// Its limit is counted by the minute; others may take the next minute's calls, so twice.
+const WAIT_SECONDS_MAX = 60
+const WAITS_MAX = 2
+// Approve and deposit take about 150,000 gas; at a generous 100 gwei that is 0.015 of the
+// chain's coin.
 const GAS_WEI_LOW = 15n * 10n ** 15n
 
 /**
  * Brings `amount` base units into escrow and returns the transaction hash of the deposit, mined.
- * Throws DeviceError 'unavailable' where tokens or gas are missing, ChainError where the chain refuses.
+ * Throws DeviceError 'unavailable' where tokens or gas are missing, ChainError where the chain
+ * refuses.
  */
 export async function depositTokens(deposit: Deposit, deps: DepositDeps): Promise<string> {
   const account = accountOf(deposit.accountKey)
@@ -86,13 +92,18 @@ async function drawOnce(
   deps: DepositDeps,
 ): Promise<boolean> {
   const body = { account: checksumAddress(account), amount: amount.toString() }
-  const answer = await requestJson(`${operatorUrl}/v1/faucet`, {
-    body,
-    timeoutMs: FAUCET_TIMEOUT_MS,
-  })
-  if (answer.status === 404) return false
-  if (answer.status !== 200) {
-    throw new DeviceError('unavailable', `the faucet gives nothing now: ${refusalOf(answer)}`)
+  for (let attempt = 1; ; attempt++) {
+    const url = `${operatorUrl}/v1/faucet`
+    const answer = await requestJson(url, { body, timeoutMs: FAUCET_TIMEOUT_MS })
+    if (answer.status === 404) return false
+    if (answer.status === 200) break
+    const waitSeconds = answer.status === 429 ? answer.retryAfterSeconds : undefined
+    // Without Retry-After it is the limit of the day, which is not worth waiting for.
+    if (waitSeconds === undefined || waitSeconds > WAIT_SECONDS_MAX || attempt > WAITS_MAX) {
+      throw new DeviceError('unavailable', `the faucet gives nothing now: ${refusalOf(answer)}`)
+    }
+    deps.progress(`the faucet is busy: waiting ${waitSeconds} s`)
+    await new Promise((resolve) => setTimeout(resolve, waitSeconds * 1000))
   }
   deps.progress(`drew ${shown(amount, token)} from the faucet`)
   return true

@@ -4,7 +4,8 @@
 import { reasonOf } from '../chain/error.ts'
 import { DeviceError } from './error.ts'
 
-// GET /v1/operator with two certificates and a table of tariffs is a few KB; 256 KB is forty times that.
+// GET /v1/operator with two certificates and a table of tariffs is a few KB; 256 KB is forty
+// times that.
 const BODY_BYTES_MAX = 256 * 1024
 const TIMEOUT_MS = 10_000
 
@@ -12,6 +13,8 @@ const TIMEOUT_MS = 10_000
 export interface JsonAnswer {
   readonly status: number
   readonly body: unknown
+  /** RFC 9110 §10.2.3, in seconds; absent where the answer does not say. */
+  readonly retryAfterSeconds?: number
 }
 
 /** What to send; a `body` makes it a POST unless `method` says otherwise. */
@@ -23,7 +26,8 @@ export interface JsonRequest {
 }
 
 /**
- * Base URL of an operator without a trailing slash. Throws DeviceError 'usage' unless it is an absolute
+ * Base URL of an operator without a trailing slash. Throws DeviceError 'usage' unless it is an
+ * absolute
  * http(s) URL without credentials, query or fragment.
  */
 export function parseOperatorUrl(text: string): string {
@@ -38,7 +42,8 @@ export function parseOperatorUrl(text: string): string {
 }
 
 /**
- * Sends one request and reads one JSON answer. Throws DeviceError: 'unavailable' where nobody answers in
+ * Sends one request and reads one JSON answer. Throws DeviceError: 'unavailable' where nobody
+ * answers in
  * time, 'refused' where the answer is a redirect, too long, or not JSON.
  */
 export async function requestJson(url: string, request: JsonRequest = {}): Promise<JsonAnswer> {
@@ -49,6 +54,7 @@ export async function requestJson(url: string, request: JsonRequest = {}): Promi
   const method = request.method ?? (request.body === undefined ? 'GET' : 'POST')
   let status: number
   let text: string | undefined
+  let retryAfter: string | null
   try {
     const response = await fetch(url, {
       method,
@@ -58,6 +64,7 @@ export async function requestJson(url: string, request: JsonRequest = {}): Promi
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
     })
     status = response.status
+    retryAfter = response.headers.get('retry-after')
     text = await readBounded(response)
   } catch (error) {
     const reason = signal.aborted ? 'no answer in time' : reasonOf(error)
@@ -69,7 +76,9 @@ export async function requestJson(url: string, request: JsonRequest = {}): Promi
   if (text === undefined) {
     throw new DeviceError('refused', `${url} answers with more than ${BODY_BYTES_MAX} bytes`)
   }
-  return { status, body: parseJson(url, status, text) }
+  const body = parseJson(url, status, text)
+  const wait = retryAfter !== null && /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : undefined
+  return { status, body, ...(wait === undefined ? {} : { retryAfterSeconds: wait }) }
 }
 
 function parseJson(url: string, status: number, text: string): unknown {

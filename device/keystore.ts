@@ -1,5 +1,5 @@
-// The account of a device: 32 random bytes, kept as an encrypted keystore (Web3 Secret Storage v3) that
-// any wallet program opens. Refuses empty passwords. Called by the cli's device verbs.
+// The account of a device: 32 random bytes, kept as an encrypted keystore (Web3 Secret Storage v3)
+// that any wallet program opens. Refuses empty passwords. Called by the cli's device verbs.
 
 import { decryptKeystoreJson, encryptKeystoreJson, isKeystoreJson } from 'ethers'
 import { checksumAddress } from '../ethereum/address.ts'
@@ -22,7 +22,10 @@ export async function sealAccount(
   return `${await encryptKeystoreJson({ address, privateKey }, password, options)}\n`
 }
 
-/** The 32-byte account key of a keystore. Throws DeviceError 'permission' on a wrong password, 'damaged' on no keystore. */
+/**
+ * The 32-byte account key of a keystore. Throws DeviceError 'permission' on a wrong password,
+ * 'damaged' on no keystore.
+ */
 export async function openAccount(keystore: string, password: string): Promise<Buffer> {
   if (!isKeystoreJson(keystore)) {
     throw new DeviceError('damaged', 'wallet.json is not an encrypted keystore')

@@ -1,6 +1,7 @@
-// Who an operator says it is (GET /v1/operator), checked until a device may trust it with its escrow:
-// shape, chain, registry entry, server certificate. The answer comes over plain HTTP from anybody, so
-// nothing of it is used before `proveOperator` has passed. Called by the cli's device verbs.
+// Who an operator says it is (GET /v1/operator), checked until a device may trust it with its
+// escrow: shape, chain, registry entry, server certificate. The answer comes over plain HTTP from
+// anybody, so nothing of it is used before `proveOperator` has passed. Called by the cli's device
+// verbs.
 
 import { z } from 'zod'
 import { spkiSha256Of, verifyServerCertificate } from '../certs/operator.ts'
@@ -55,13 +56,18 @@ const operatorAnswer = z.object({
 export type OperatorAnswer = z.infer<typeof operatorAnswer>
 
 declare const provenBrand: unique symbol
-/** An operator whose registry entry and server certificate agree; only `proveOperator` makes one. */
+/**
+ * An operator whose registry entry and server certificate agree; only `proveOperator` makes one.
+ */
 export type ProvenOperator = OperatorAnswer & {
   readonly url: string
   readonly [provenBrand]: true
 }
 
-/** Reads an answer of unknown origin. Throws DeviceError 'refused' naming the first field that is wrong. */
+/**
+ * Reads an answer of unknown origin. Throws DeviceError 'refused' naming the first field that is
+ * wrong.
+ */
 export function readOperatorAnswer(body: unknown): OperatorAnswer {
   const parsed = operatorAnswer.safeParse(body)
   if (parsed.success) return parsed.data
@@ -91,7 +97,8 @@ export async function askOperator(url: string): Promise<OperatorAnswer> {
 }
 
 /**
- * Holds the answer against the chain and against itself. Throws DeviceError 'refused' with the first
+ * Holds the answer against the chain and against itself. Throws DeviceError 'refused' with the
+ * first
  * disagreement, 'unavailable' where the chain does not answer.
  */
 export async function proveOperator(

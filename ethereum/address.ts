@@ -1,11 +1,14 @@
-// Accounts of the chain as values: 20 bytes, written as lowercase 0x-hex inside the program and with
-// the EIP-55 checksum wherever a person or another program reads them. Pure; imports no room.
+// Accounts of the chain as values: 20 bytes, written as lowercase 0x-hex inside the program and
+// with the EIP-55 checksum wherever a person or another program reads them. Pure; imports no room.
 
 import { keccak_256 } from '@noble/hashes/sha3.js'
 
 declare const addressBrand: unique symbol
 
-/** An account or contract address: `0x` and 40 lowercase hex digits. Only `parseAddress` and `addressOfPublicKey` make one. */
+/**
+ * An account or contract address: `0x` and 40 lowercase hex digits. Only `parseAddress` and
+ * `addressOfPublicKey` make one.
+ */
 export type Address = `0x${string}` & { readonly [addressBrand]: true }
 
 /** Reads an address in any letter case; undefined where the text is not `0x` and 40 hex digits. */
@@ -25,7 +28,10 @@ export function checksumAddress(address: Address): string {
   return text
 }
 
-/** The account of a secp256k1 public key, given as 64 bytes (x, y) or as 65 bytes with the leading 0x04. */
+/**
+ * The account of a secp256k1 public key, given as 64 bytes (x, y) or as 65 bytes with the leading
+ * 0x04.
+ */
 export function addressOfPublicKey(publicKey: Uint8Array): Address {
   const point = publicKey.length === 65 && publicKey[0] === 4 ? publicKey.subarray(1) : publicKey
   if (point.length !== 64) {

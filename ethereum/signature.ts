@@ -1,11 +1,14 @@
-// secp256k1 signatures of accounts over 32-byte digests. The native library does the mathematics where
-// its prebuilt binary loads (0.1 ms a recovery); noble is the fallback (3-4 ms) and the cross-check.
+// secp256k1 signatures of accounts over 32-byte digests. The native library does the mathematics
+// where its prebuilt binary loads (0.1 ms a recovery); noble is the fallback (3-4 ms) and the
+// cross-check.
 
 import { createRequire } from 'node:module'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { type Address, addressOfPublicKey } from './address.ts'
 
-/** One implementation of the curve; both below satisfy it and a test holds them against each other. */
+/**
+ * One implementation of the curve; both below satisfy it and a test holds them against each other.
+ */
 export interface Secp256k1 {
   readonly name: 'native' | 'noble'
   /** 64 bytes (r, s) with low s, and the recovery bit. */
@@ -62,15 +65,19 @@ export const curveName = curve.name
 
 const HALF_ORDER = secp256k1.Point.Fn.ORDER >> 1n
 
-/** Signs a 32-byte digest: 65 bytes r ‖ s ‖ v, v 27 or 28, low s (EIP-2). Throws on a key outside 1..n-1. */
+/**
+ * Signs a 32-byte digest: 65 bytes r ‖ s ‖ v, v 27 or 28, low s (EIP-2). Throws on a key outside
+ * 1..n-1.
+ */
 export function signDigest(digest: Uint8Array, privateKey: Uint8Array): Buffer {
   const { signature, recovery } = curve.sign(digest, privateKey)
   return Buffer.concat([signature, Buffer.from([27 + recovery])])
 }
 
 /**
- * The account that signed, or undefined: not 65 bytes, v outside 27/28, high s, or r and s of no key.
- * One digest has exactly one accepted signature form, so a signature can't be altered and stay valid.
+ * The account that signed, or undefined: not 65 bytes, v outside 27/28, high s, or r and s of no
+ * key. One digest has exactly one accepted signature form, so a signature can't be altered and stay
+ * valid.
  */
 export function recoverAddress(
   digest: Uint8Array,

@@ -34,7 +34,7 @@ export function addressWord(address: Address): Buffer {
   return Buffer.from(address.slice(2).padStart(64, '0'), 'hex')
 }
 
-/** The domain of one contract on one chain (payplace.md 4.3). */
+/** The domain of one contract on one chain (chain/contracts/SignedRequests.sol). */
 export function payPlaceDomain(chainId: bigint | number, contract: Address): Domain {
   const words = [DOMAIN_TYPE, DOMAIN_NAME, DOMAIN_VERSION, uintWord(chainId), addressWord(contract)]
   return keccak(Buffer.concat(words)) as Domain
@@ -45,7 +45,10 @@ export function typedDataDigest(domain: Domain, words: readonly Uint8Array[]): B
   return keccak(Buffer.concat([DIGEST_PREFIX, domain, keccak(Buffer.concat(words))]))
 }
 
-/** What an account signs to bind a TLS key to itself; times are Unix seconds of the certificate's validity. */
+/**
+ * What an account signs to bind a TLS key to itself; times are Unix seconds of the certificate's
+ * validity.
+ */
 export interface DeviceCertificate {
   readonly consumer: Address
   /** SHA-256 of the SubjectPublicKeyInfo in DER, 32 bytes. */

@@ -1,6 +1,6 @@
-// An Access-Request becomes a Challenge, an Accept, a Reject or silence. Owns the path from EAP-Message and
-// State to the conversation, and the attributes of the answer. Does no sockets and no RADIUS
-// authenticators: radius.ts hands in verified packets and seals what comes back.
+// An Access-Request becomes a Challenge, an Accept, a Reject or silence. Owns the path from
+// EAP-Message and State to the conversation, and the attributes of the answer. Does no sockets and
+// no RADIUS authenticators: radius.ts hands in verified packets and seals what comes back.
 
 import { createHmac } from 'node:crypto'
 import type { Tariff } from '../accounting/tariff.ts'
@@ -32,7 +32,10 @@ export interface AccessRules {
 export interface AccessDeps extends AdmitDeps {
   readonly rules: () => AccessRules
   readonly conversations: Conversations
-  /** Key of the Chargeable-User-Identity (RFC 4372): the same account looks different to each NAS owner. */
+  /**
+   * Key of the Chargeable-User-Identity (RFC 4372): the same account looks different to each NAS
+   * owner.
+   */
   readonly chargeableIdentityKey: Buffer
   readonly log: Log
   readonly metrics: Metrics
@@ -43,7 +46,9 @@ export type Answer =
   | { readonly code: number; readonly attributes: readonly Attribute[] }
   | { readonly drop: string }
 
-/** EAP-Messages joined in one RADIUS packet never exceed it, so 64 KiB bounds a whole TLS flight. */
+/**
+ * EAP-Messages joined in one RADIUS packet never exceed it, so 64 KiB bounds a whole TLS flight.
+ */
 const MESSAGE_BYTES_MAX = 65_536
 /** RFC 2865 §5.12: the smallest Framed-MTU. */
 const FRAMED_MTU_MIN = 64
@@ -92,7 +97,10 @@ export async function answerAccess(
   }
 }
 
-/** RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused, so that the peer starts anew. */
+/**
+ * RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused, so that the peer starts
+ * anew.
+ */
 function unknownState(eap: Buffer): Answer {
   const failure = Buffer.from([EAP_FAILURE, eap[1] ?? 0, 0, 4])
   return { code: Code.accessReject, attributes: splitEapMessage(failure) }
@@ -134,7 +142,8 @@ function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conver
           if (gone) deps.sessions.close(verdict.session.id, 'abandoned')
           return { accept: true }
         }
-        conversation.refusedAccount = verdict.account
+        const { account } = verdict
+        if (account !== undefined) conversation.refusedAccount = checksumAddress(account)
         conversation.refusedDetail = verdict.detail
         return { accept: false, alert: alertFor(verdict.reason), reason: verdict.reason }
       },
@@ -146,7 +155,10 @@ function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conver
   return added
 }
 
-/** RFC 3579 §2.1: an EAP packet must fit the link of the peer, whose size the NAS tells in Framed-MTU. */
+/**
+ * RFC 3579 §2.1: an EAP packet must fit the link of the peer, whose size the NAS tells in
+ * Framed-MTU.
+ */
 function fragmentSize(request: VerifiedPacket, rules: AccessRules): number {
   const framedMtu = firstAttribute(request, AttributeType.framedMtu)
   if (framedMtu?.length !== 4) return rules.fragmentSize
@@ -169,7 +181,10 @@ function answer(
       // RFC 3579 §2.2: an invalid EAP packet ends nothing, since anyone near the AP can send one.
       const answer = challenge(reply.eap, conversation)
       const cause = uint32(ErrorCause.invalidEapPacket)
-      return { ...answer, attributes: [...answer.attributes, { type: AttributeType.errorCause, value: cause }] }
+      return {
+        ...answer,
+        attributes: [...answer.attributes, { type: AttributeType.errorCause, value: cause }],
+      }
     }
     case 'ignore':
       return { drop: reply.reason }
@@ -244,7 +259,12 @@ interface Outcome {
 }
 
 /** Ends the conversation and writes its one log line, in the words FreeRADIUS uses. */
-function finish(conversation: Conversation, nas: NasEntry, deps: AccessDeps, outcome: Outcome): void {
+function finish(
+  conversation: Conversation,
+  nas: NasEntry,
+  deps: AccessDeps,
+  outcome: Outcome,
+): void {
   const { identity } = conversation.exchange
   const from = `(from client ${nas.name} port 0 cli ${conversation.station})`
   const seconds = (deps.now() - conversation.startedAtMs) / 1000

@@ -1,6 +1,6 @@
-// Accounting-Requests, as far as they matter to the escrow of open sessions: a Stop that carries our Class
-// gives the reserve back. Nothing is answered: RFC 2866 §4.1 forbids a reply to a record that was not
-// stored, and storing and rating records is the ledger's work. Called by radius.ts.
+// Accounting-Requests, as far as they matter to the escrow of open sessions: a Stop that carries
+// our Class gives the reserve back. Nothing is answered: RFC 2866 §4.1 forbids a reply to a record
+// that was not stored, and storing and rating records is the ledger's work. Called by radius.ts.
 
 import type { Sessions } from '../accounting/sessions.ts'
 import type { NasEntry } from '../config/config.ts'

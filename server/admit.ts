@@ -1,16 +1,26 @@
-// From a proven certificate to a reserved session, or one reason against it. Joins what certs/ reads from
-// the certificate, what the mirror knows of the account, and the rules of accounting/. Called once per
-// conversation by access.ts, when TLS has proven that the device holds the key.
+// From a proven certificate to a reserved session, or one reason against it. Joins what certs/
+// reads from the certificate, what the mirror knows of the account, and the rules of accounting/.
+// Called once per conversation by access.ts, when TLS has proven that the device holds the key.
 
 import { type AdmissionRefusal, decideAdmission } from '../accounting/admission.ts'
 import type { Session, Sessions } from '../accounting/sessions.ts'
 import type { Tariff } from '../accounting/tariff.ts'
-import { type CertificateRefusal, checkValidity, type DeviceIdentity, type Refused } from '../certs/identity.ts'
+import {
+  type CertificateRefusal,
+  checkValidity,
+  type DeviceIdentity,
+  type Refused,
+} from '../certs/identity.ts'
 import type { Mirror } from '../chain/mirror.ts'
 import type { Address } from '../ethereum/address.ts'
 
 /** Every reason a device with a working TLS handshake can be refused for. */
-export type Refusal = AdmissionRefusal | CertificateRefusal | 'certificate-revoked' | 'tariff-missing' | 'server-full'
+export type Refusal =
+  | AdmissionRefusal
+  | CertificateRefusal
+  | 'certificate-revoked'
+  | 'tariff-missing'
+  | 'server-full'
 
 /** What admission needs from the rest of the server. */
 export interface AdmitDeps {
@@ -76,12 +86,20 @@ export function alertFor(reason: Refusal): number {
   }
 }
 
-/** Whether the mirror can be believed about this account now; asks the node once, briefly, where it can't. */
-async function mirrorIsCurrent(deps: AdmitDeps, place: AdmitPlace, account: Address): Promise<boolean> {
+/**
+ * Whether the mirror can be believed about this account now; asks the node once, briefly, where it
+ * can't.
+ */
+async function mirrorIsCurrent(
+  deps: AdmitDeps,
+  place: AdmitPlace,
+  account: Address,
+): Promise<boolean> {
   const stale = deps.now() - deps.mirror.heardAtMs() >= place.staleAfterMs
   const known = deps.mirror.channel(deps.operatorId, account) !== undefined
-  // An outage changes nothing for known accounts until stale_after; of an unknown account the mirror can't
-  // say "no deposit" while it is cut off, since the deposit may be in a block it has not seen.
+  // An outage changes nothing for known accounts until stale_after; of an unknown account the
+  // mirror can't say "no deposit" while it is cut off, since the deposit may be in a block it has
+  // not seen.
   if (!stale && (known || deps.mirror.connected())) return true
   return deps.mirror.refresh(REFRESH_TIMEOUT_MS)
 }

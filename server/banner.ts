@@ -1,5 +1,6 @@
-// What `npm start` prints when it is ready: three steps a newcomer can paste, with this server's own
-// ports and secret in them. Pure text; main.ts writes it to stdout, everything else goes to the log.
+// What `npm start` prints when it is ready: three steps a newcomer can paste, with this server's
+// own ports and secret in them. Pure text; main.ts writes it to stdout, everything else goes to the
+// log.
 
 import { networkInterfaces } from 'node:os'
 import type { Config, Endpoint } from '../config/config.ts'

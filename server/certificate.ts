@@ -1,6 +1,6 @@
-// The operator's TLS certificate: made at the first start, renewed with the same key before it ends, or
-// read from the files the operator names. Its SPKI is what devices pin on chain, so the key never
-// changes by itself. Called by main.ts at start and at reload.
+// The operator's TLS certificate: made at the first start, renewed with the same key before it
+// ends, or read from the files the operator names. Its SPKI is what devices pin on chain, so the
+// key never changes by itself. Called by main.ts at start and at reload.
 
 import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -29,7 +29,10 @@ interface CertificateDeps {
   readonly random: (length: number) => Buffer
 }
 
-/** The certificate to serve now; may write data/. Throws where files are missing or don't belong together. */
+/**
+ * The certificate to serve now; may write data/. Throws where files are missing or don't belong
+ * together.
+ */
 export function loadOperatorCertificate(
   config: Config,
   paths: DataPaths,
@@ -39,7 +42,11 @@ export function loadOperatorCertificate(
   if (certificate !== 'auto') return readOwn(certificate.cert, certificate.key)
   const nowSeconds = Math.floor(now() / 1000)
   if (!existsSync(paths.serverCertificate)) {
-    const made = makeOperatorCertificates({ operatorName: config.operator.name, nowSeconds, random })
+    const made = makeOperatorCertificates({
+      operatorName: config.operator.name,
+      nowSeconds,
+      random,
+    })
     writeDurably(paths.caKey, made.caKeyPem, 0o600)
     writeDurably(paths.caCertificate, made.caCertificatePem, 0o644)
     writeDurably(paths.serverKey, made.keyPem, 0o600)

@@ -1,5 +1,5 @@
-// POST /v1/chain: carries what the proxy's policy lets through to the embedded chain, and its answers
-// back. The policy itself is chain/proxy.ts. Called by http-public.ts.
+// POST /v1/chain: carries what the proxy's policy lets through to the embedded chain, and its
+// answers back. The policy itself is chain/proxy.ts. Called by http-public.ts.
 
 import type { EmbeddedChain } from '../chain/embedded.ts'
 import { ChainError } from '../chain/error.ts'
@@ -19,7 +19,10 @@ export interface ChainProxyDeps {
 }
 
 /** Answers one JSON-RPC body, single or batch; throws HttpError 503 where the node is away. */
-export async function answerChain(body: unknown, { chain, rpc, contracts }: ChainProxyDeps): Promise<unknown> {
+export async function answerChain(
+  body: unknown,
+  { chain, rpc, contracts }: ChainProxyDeps,
+): Promise<unknown> {
   const plan = planProxy(body, {
     chainId: chain.chainId,
     contracts,
@@ -29,14 +32,17 @@ export async function answerChain(body: unknown, { chain, rpc, contracts }: Chai
     try {
       return { result: await rpc.request(method, params) }
     } catch (error) {
-      if (error instanceof ChainError && error.code === 'rpc-error') return { error: errorOf(error) }
+      if (error instanceof ChainError && error.code === 'rpc-error')
+        return { error: errorOf(error) }
       throw new HttpError(503, 'chain-unavailable', 'the embedded chain does not answer')
     }
   }
   return plan.complete(await Promise.all(plan.forward.map(ask)))
 }
 
-/** The node's own error object (a revert carries its reason in it), else one made of the message. */
+/**
+ * The node's own error object (a revert carries its reason in it), else one made of the message.
+ */
 function errorOf(error: ChainError): { code: number; message: string; data?: unknown } {
   const { cause } = error
   if (typeof cause === 'object' && cause !== null && 'code' in cause && 'message' in cause) {

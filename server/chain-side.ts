@@ -1,7 +1,8 @@
-// Everything about the chain that the server needs, started in order: the node (embedded or not), the
-// contract, this operator's entry in it, the mirror. Called by main.ts, which gets one value with a stop.
+// Everything about the chain that the server needs, started in order: the node (embedded or not),
+// the contract, this operator's entry in it, the mirror. Called by main.ts, which gets one value
+// with a stop.
 
-import { type Contracts, type ContractPlace, ensureContracts } from '../chain/deploy.ts'
+import { type ContractPlace, type Contracts, ensureContracts } from '../chain/deploy.ts'
 import { type EmbeddedChain, startEmbeddedChain } from '../chain/embedded.ts'
 import { openFaucet } from '../chain/faucet.ts'
 import { type Mirror, startMirror } from '../chain/mirror.ts'
@@ -23,7 +24,9 @@ export interface ChainSide {
   readonly rpcUrl: string
   readonly embedded: EmbeddedServices | undefined
   readonly durableBlock: (() => number) | undefined
-  /** The SPKI hashes devices accept for this operator now: the one in force and an announced one. */
+  /**
+   * The SPKI hashes devices accept for this operator now: the one in force and an announced one.
+   */
   pinnedSpki(): readonly string[]
   /** Resolves with the reason when the embedded chain can't be kept running. */
   readonly failed: Promise<string>
@@ -93,7 +96,10 @@ async function findContracts(o: ChainSideOptions, place: ContractPlace): Promise
   const contracts = await ensureContracts({ place, operatorKey, directory: paths.chain })
   if (contracts.replaced !== undefined) {
     const both = { before: contracts.replaced, now: contracts.contract }
-    log.warn(both, 'the contract has changed: a new one was deployed, deposits in the old one stay there')
+    log.warn(
+      both,
+      'the contract has changed: a new one was deployed, deposits in the old one stay there',
+    )
   }
   return contracts
 }

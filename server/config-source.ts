@@ -1,5 +1,5 @@
-// Where the configuration comes from: a file, which the first start writes when it is the default one.
-// Called by main.ts at start and by reload.ts.
+// Where the configuration comes from: a file, which the first start writes when it is the default
+// one. Called by main.ts at start and by reload.ts.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'

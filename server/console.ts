@@ -1,5 +1,6 @@
-// The first page of the console: who this operator is and how a device joins, read from /v1/operator by
-// the page itself. One string, no template engine: nothing of a request ever goes into it.
+// The first page of the console: who this operator is and how a device joins, read from
+// /v1/operator by the page itself. One string, no template engine: nothing of a request ever goes
+// into it.
 
 const style = `
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto; padding: 0 1rem; color: #1b1f24 }

@@ -1,13 +1,17 @@
-// The table of EAP conversations in progress, found again by the RADIUS State attribute. Owns the limits
-// that keep strangers from filling memory: a number of conversations, one per station at a NAS, an idle
-// time and a lifetime. Knows nothing of what is inside a conversation. Called by access.ts and the sweep.
+// The table of EAP conversations in progress, found again by the RADIUS State attribute. Owns the
+// limits that keep strangers from filling memory: a number of conversations, one per station at a
+// NAS, an idle time and a lifetime. Knows nothing of what is inside a conversation. Called by
+// access.ts and the sweep.
 
 import type { Session } from '../accounting/sessions.ts'
 import type { Exchange } from '../eap/exchange.ts'
 
 /** One conversation; `busy` while a packet of it is being worked on. */
 export interface Conversation {
-  /** The value of the State attribute: 16 random bytes, so that guessing one is hopeless (RFC 5080 §2.1.1). */
+  /**
+   * The value of the State attribute: 16 random bytes, so that guessing one is hopeless (RFC 5080
+   * §2.1.1).
+   */
   readonly stateAttribute: Buffer
   readonly nas: string
   readonly station: string
@@ -28,14 +32,19 @@ export interface ConversationLimits {
   readonly idleMs: number
 }
 
-/** A station that starts anew replaces its old conversation only after this long without progress. */
+/**
+ * A station that starts anew replaces its old conversation only after this long without progress.
+ */
 export const REPLACE_AFTER_MS = 3_000
 /** A conversation that makes progress but never ends is closed after this many idle times. */
 const LIFETIME_IN_IDLE_TIMES = 4
 
 export interface Conversations {
   /** Takes the conversation in, or says why there is no room for it. */
-  add(conversation: Conversation, nowMs: number): 'added' | 'too-many-conversations' | 'conversation-in-progress'
+  add(
+    conversation: Conversation,
+    nowMs: number,
+  ): 'added' | 'too-many-conversations' | 'conversation-in-progress'
   find(stateAttribute: Buffer, nas: string): Conversation | undefined
   close(conversation: Conversation): void
   sweep(nowMs: number): void
@@ -67,7 +76,8 @@ export function createConversations(
       if (conversation.station !== '') {
         const earlier = byStation.get(stationKey(conversation))
         if (earlier !== undefined) {
-          // Anyone near the AP can start as any MAC address: that must not end a conversation at work.
+          // Anyone near the AP can start as any MAC address: that must not end a conversation at
+          // work.
           if (nowMs - earlier.progressAtMs < REPLACE_AFTER_MS) return 'conversation-in-progress'
           close(earlier)
         }

@@ -1,6 +1,6 @@
-// The data directory: keys, tokens and certificates the operator owns. Owns their file names, modes and
-// making them at the first start. Every write is a temporary file, fsync, rename, so a crash leaves the
-// old file or the new one. Called by main.ts at start and at reload.
+// The data directory: keys, tokens and certificates the operator owns. Owns their file names, modes
+// and making them at the first start. Every write is a temporary file, fsync, rename, so a crash
+// leaves the old file or the new one. Called by main.ts at start and at reload.
 
 import {
   closeSync,
@@ -34,7 +34,9 @@ export function dataPaths(directory: string) {
 }
 export type DataPaths = ReturnType<typeof dataPaths>
 
-/** Writes a whole file durably: the name holds either the old bytes or the new ones, never a part. */
+/**
+ * Writes a whole file durably: the name holds either the old bytes or the new ones, never a part.
+ */
 export function writeDurably(path: string, text: string, mode: number): void {
   const temporary = `${path}.new`
   rmSync(temporary, { force: true })
@@ -62,11 +64,15 @@ export function readOrCreate(path: string, mode: number, make: () => string): st
 
 /** Makes data/ where it is absent; only its owner may look in, since keys lie there. */
 export function openDataDirectory(directory: string): DataPaths {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
-  return dataPaths(directory)
+  const paths = dataPaths(directory)
+  mkdirSync(paths.chain, { recursive: true, mode: 0o700 })
+  return paths
 }
 
-/** The operator's account key, 32 bytes, made at the first start; throws where the file holds anything else. */
+/**
+ * The operator's account key, 32 bytes, made at the first start; throws where the file holds
+ * anything else.
+ */
 export function readOperatorKey(paths: DataPaths, random: (length: number) => Buffer): Buffer {
   const make = (): string => {
     for (;;) {

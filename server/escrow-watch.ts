@@ -1,6 +1,6 @@
-// When the chain takes a deposit back (a reorg) or a voucher settles, sessions whose reserve the escrow no
-// longer covers end: the newest first, since the older ones were covered when they began. Called on every
-// change the mirror reports.
+// When the chain takes a deposit back (a reorg) or a voucher settles, sessions whose reserve the
+// escrow no longer covers end: the newest first, since the older ones were covered when they began.
+// Called on every change the mirror reports.
 
 import { spendableOf } from '../accounting/admission.ts'
 import type { Session, Sessions } from '../accounting/sessions.ts'

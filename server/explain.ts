@@ -1,4 +1,5 @@
-// A failure to start, as one line that says what to do, and an exit code (sysexits). Called by main.ts.
+// A failure to start, as one line that says what to do, and an exit code (sysexits). Called by
+// main.ts.
 
 import { ChainError } from '../chain/error.ts'
 import type { Endpoint } from '../config/config.ts'
@@ -68,7 +69,10 @@ export function explain(error: unknown): { readonly reason: string; readonly exi
   const text = error instanceof Error ? error.message : String(error)
   switch (systemCode(error)) {
     case 'ENOSPC':
-      return { reason: `the disk is full, nothing was lost: free some space (${text})`, exitCode: EXIT_UNAVAILABLE }
+      return {
+        reason: `the disk is full, nothing was lost: free some space (${text})`,
+        exitCode: EXIT_UNAVAILABLE,
+      }
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

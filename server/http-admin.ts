@@ -1,5 +1,5 @@
-// The routes of the operator's own tools: reload and the state of the chain mirror. Each needs the bearer
-// token of data/admin-token, in the Authorization header only. Called by http.ts.
+// The routes of the operator's own tools: reload and the state of the chain mirror. Each needs the
+// bearer token of data/admin-token, in the Authorization header only. Called by http.ts.
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'

@@ -1,6 +1,6 @@
-// The HTTP side: one fastify instance with its guards (Host header, body limit, rate limits, one error
-// shape) and the routes of its three kinds. Holds no logic of its own; each route calls what main.ts
-// handed in. No CORS: no other site's page has business here.
+// The HTTP side: one fastify instance with its guards (Host header, body limit, rate limits, one
+// error shape) and the routes of its three kinds. Holds no logic of its own; each route calls what
+// main.ts handed in. No CORS: no other site's page has business here.
 
 import { isIP } from 'node:net'
 import rateLimit from '@fastify/rate-limit'
@@ -21,14 +21,22 @@ export interface HttpDeps extends PublicDeps, AdminDeps {
 
 /** A raw transaction of 64 KiB is 131 kB of hex; nothing else comes near it. */
 const BODY_BYTES_MAX = 160 * 1024
-/** Enough for any client of ours; a flood from one address is cut here before it reaches a handler. */
+/**
+ * Enough for any client of ours; a flood from one address is cut here before it reaches a handler.
+ */
 const REQUESTS_PER_SECOND = 100
 const REQUEST_TIMEOUT_MS = 10_000
 
-/** DNS rebinding: a page of another site reaches us under its own name, never under an address or ours. */
+/**
+ * DNS rebinding: a page of another site reaches us under its own name, never under an address or
+ * ours.
+ */
 function isOwnHost(header: string | undefined, publicUrl: string | null): boolean {
   if (header === undefined) return false
-  const host = header.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1').toLowerCase()
+  const host = header
+    .replace(/:\d+$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase()
   if (host === 'localhost' || isIP(host) !== 0) return true
   return publicUrl !== null && host === new URL(publicUrl).hostname
 }

@@ -1,12 +1,21 @@
-// The log: JSON lines on stderr, one per event, with the phrases operators know from FreeRADIUS so that
-// their greps keep working. Owns what may be written: callers hand over names, addresses and reasons, and
-// anything called like a secret is cut out whatever they do.
+// The log: JSON lines on stderr, one per event, with the phrases operators know from FreeRADIUS so
+// that their greps keep working. Owns what may be written: callers hand over names, addresses and
+// reasons, and anything called like a secret is cut out whatever they do.
 
 import { type Logger, pino } from 'pino'
 
 export type Log = Logger
 
-const SECRET_KEYS = ['secret', 'key', 'privateKey', 'msk', 'emsk', 'password', 'token', 'adminToken']
+const SECRET_KEYS = [
+  'secret',
+  'key',
+  'privateKey',
+  'msk',
+  'emsk',
+  'password',
+  'token',
+  'adminToken',
+]
 
 /** A logger for one process; `level` as in the configuration. */
 export function createLog(level: string): Log {
@@ -22,7 +31,10 @@ export function createLog(level: string): Log {
   )
 }
 
-/** Lets through one call per key and second, and tells how many it held back: floods must not fill the disk. */
+/**
+ * Lets through one call per key and second, and tells how many it held back: floods must not fill
+ * the disk.
+ */
 export function rateLimited(
   intervalMs: number,
   keysMax: number,
@@ -34,7 +46,8 @@ export function rateLimited(
       entry.suppressed += 1
       return
     }
-    // Spoofed sources could make keys without end; forgetting all of them only costs a few extra lines.
+    // Spoofed sources could make keys without end; forgetting all of them only costs a few extra
+    // lines.
     if (seen.size >= keysMax) seen.clear()
     seen.set(key, { untilMs: nowMs + intervalMs, suppressed: 0 })
     write(entry?.suppressed ?? 0)

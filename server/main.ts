@@ -1,11 +1,11 @@
-// The operator's process, built top to bottom and taken down in reverse. The composition root: it makes
-// every part, hands each exactly what it needs, and decides nothing else. Called by `datanet serve`.
+// The operator's process, built top to bottom and taken down in reverse. The composition root: it
+// makes every part, hands each exactly what it needs, and decides nothing else. Called by `datanet
+// serve`.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { createSessions, type Sessions } from '../accounting/sessions.ts'
-import { identityReader } from '../certs/identity.ts'
+import { createSessions } from '../accounting/sessions.ts'
+import { identityDomain, identityReader } from '../certs/identity.ts'
 import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config.ts'
-import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { createDuplicates } from '../radius/duplicates.ts'
 import { type AccessDeps, type Answer, answerAccess } from './access.ts'
@@ -14,7 +14,7 @@ import { banner, httpUrl } from './banner.ts'
 import { loadOperatorCertificate } from './certificate.ts'
 import { type ChainSide, startChain } from './chain-side.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
-import { type Conversations, createConversations } from './conversations.ts'
+import { createConversations } from './conversations.ts'
 import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
 import { endUncovered } from './escrow-watch.ts'
 import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError } from './explain.ts'
@@ -94,7 +94,9 @@ function reportProblems(source: ConfigSource, problems: readonly ConfigProblem[]
   return EXIT_CONFIGURATION
 }
 
-/** Builds every part and opens the ports; `failed` resolves with a failure that must end the server. */
+/**
+ * Builds every part and opens the ports; `failed` resolves with a failure that must end the server.
+ */
 async function start(
   config: Config,
   source: ConfigSource,
@@ -109,30 +111,10 @@ async function start(
   const chain = await startChain({ config, paths, operatorKey, certificate, log, ...deps })
   undo.push(() => chain.stop())
 
-  const metrics = createMetrics()
   let runtime = buildRuntime(config, certificate, chain.facts.token.decimals)
   const current = (): Runtime => runtime
-  const sessions = createSessions(SESSIONS_MAX, (session, why) => {
-    metrics.sessionEnds.inc({ why })
-    log.info({ session: session.id, account: session.account, nas: session.nas, why }, 'session ended')
-  })
-  const conversations = createTable(current, sessions)
-  undo.push(() => conversations.closeAll())
-  const { chainId, contract, operatorId } = chain.facts
-  const domain = { chainId, contract, separator: payPlaceDomain(chainId, contract) }
-  const access: AccessDeps = {
-    ...deps,
-    ...{ mirror: chain.mirror, operatorId, sessions, conversations, log, metrics },
-    readIdentity: identityReader(domain, IDENTITIES_MAX),
-    rules: () => runtime.rules,
-    chargeableIdentityKey: Buffer.from(hkdfSync('sha256', operatorKey, '', 'datanet chargeable identity v1', 32)),
-  }
-  undo.push(
-    chain.mirror.onChange((accounts) => {
-      const ended = endUncovered(accounts, operatorId, chain.mirror, sessions)
-      for (const session of ended) log.warn({ session: session.id }, 'escrow was taken back by the chain')
-    }),
-  )
+  const metrics = createMetrics()
+  const access = createAccess({ chain, current, metrics, operatorKey, log, undo })
   const ports = await openRadius(config, current, access, undo)
   const sweep = setInterval(() => sweepTables(access, chain, metrics), SWEEP_MS)
   undo.push(() => clearInterval(sweep))
@@ -142,7 +124,8 @@ async function start(
     replace: (next) => {
       runtime = next
     },
-    build: (next, withCertificate) => buildRuntime(next, withCertificate, chain.facts.token.decimals),
+    build: (next, withCertificate) =>
+      buildRuntime(next, withCertificate, chain.facts.token.decimals),
     loadCertificate: (next) => loadOperatorCertificate(next, paths, deps),
     pinnedSpki: () => chain.pinnedSpki(),
   })
@@ -171,15 +154,45 @@ async function start(
   return { failed: chain.failed.then((text) => ({ text, exitCode: EXIT_UNAVAILABLE })) }
 }
 
-function createTable(runtime: () => Runtime, sessions: Sessions): Conversations {
+/** The tables of sessions and conversations, and what answering an Access-Request takes. */
+function createAccess(o: {
+  chain: ChainSide
+  current: () => Runtime
+  metrics: Metrics
+  operatorKey: Buffer
+  log: Log
+  undo: Undo
+}): AccessDeps {
+  const { chain, current, metrics, log, undo } = o
+  const { chainId, contract, operatorId } = chain.facts
+  const { mirror } = chain
+  const sessions = createSessions(SESSIONS_MAX, ({ id, account, nas }, why) => {
+    metrics.sessionEnds.inc({ why })
+    log.info({ session: id, account, nas, why }, 'session ended')
+  })
   const limits = () => {
-    const { sessionsMax, timeoutMs } = runtime().config.eap
+    const { sessionsMax, timeoutMs } = current().config.eap
     return { conversationsMax: sessionsMax, idleMs: timeoutMs }
   }
-  return createConversations(limits, ({ reserved }) => {
+  const conversations = createConversations(limits, ({ reserved }) => {
     // The decision was yes but the peer never took the Accept: its escrow is free again.
     if (reserved !== undefined) sessions.close(reserved.id, 'abandoned')
   })
+  undo.push(() => conversations.closeAll())
+  const unsubscribe = mirror.onChange((accounts) => {
+    for (const { id } of endUncovered(accounts, operatorId, mirror, sessions)) {
+      log.warn({ session: id }, 'escrow was taken back by the chain')
+    }
+  })
+  undo.push(unsubscribe)
+  return {
+    ...{ mirror, operatorId, sessions, conversations, log, metrics },
+    ...{ now: Date.now, random: randomBytes, rules: () => current().rules },
+    readIdentity: identityReader(identityDomain(chainId, contract), IDENTITIES_MAX),
+    chargeableIdentityKey: Buffer.from(
+      hkdfSync('sha256', o.operatorKey, '', 'datanet chargeable identity v1', 32),
+    ),
+  }
 }
 
 async function openRadius(

@@ -1,5 +1,6 @@
-// Every metric of the server, declared once. Names carry the unit; labels are from closed sets (reasons,
-// codes) or from the configuration (NAS names), never from the wire, so the number of series is bounded.
+// Every metric of the server, declared once. Names carry the unit; labels are from closed sets
+// (reasons, codes) or from the configuration (NAS names), never from the wire, so the number of
+// series is bounded.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 

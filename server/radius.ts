@@ -1,6 +1,7 @@
-// One datagram in, one reply or silence out: the whole policy of the RADIUS ports on one screen. Source to
-// NAS, authenticators, duplicates, then the room that answers. The cheapest refusal comes first, and what
-// is refused gets no answer, since any reply to a stranger can be used to amplify. Called by socket.ts.
+// One datagram in, one reply or silence out: the whole policy of the RADIUS ports on one screen.
+// Source to NAS, authenticators, duplicates, then the room that answers. The cheapest refusal comes
+// first, and what is refused gets no answer, since any reply to a stranger can be used to amplify.
+// Called by socket.ts.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NasEntry } from '../config/config.ts'
@@ -106,9 +107,13 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
     try {
       return await work(datagram, source)
     } catch (error) {
-      // A fault of ours: this packet is lost, the server goes on, the log has what is needed to mend it.
+      // A fault of ours: this packet is lost, the server goes on, the log has what is needed to
+      // mend it.
       deps.metrics.dropped.inc({ reason: 'internal-error' })
-      deps.log.error({ err: error, address: source.address }, 'a RADIUS packet could not be handled')
+      deps.log.error(
+        { err: error, address: source.address },
+        'a RADIUS packet could not be handled',
+      )
       return undefined
     }
   }

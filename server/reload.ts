@@ -1,5 +1,6 @@
-// SIGHUP and POST /v1/reload: clients, tariffs, limits and the certificate are read again and replace the
-// old ones whole; with any problem the old ones stay in force. Sockets, chain and storage need a restart.
+// SIGHUP and POST /v1/reload: clients, tariffs, limits and the certificate are read again and
+// replace the old ones whole; with any problem the old ones stay in force. Sockets, chain and
+// storage need a restart.
 
 import type { Config, ConfigProblem } from '../config/config.ts'
 import type { OperatorCertificate } from './certificate.ts'

@@ -1,6 +1,6 @@
-// The part of the configuration that SIGHUP or `datanet client add` can change while the server runs,
-// turned into what the hot path reads: the NAS lookup, priced tariffs, the TLS engine. A new one replaces
-// the old one whole, or not at all. Called by main.ts and reload.ts.
+// The part of the configuration that SIGHUP or `datanet client add` can change while the server
+// runs, turned into what the hot path reads: the NAS lookup, priced tariffs, the TLS engine. A new
+// one replaces the old one whole, or not at all. Called by main.ts and reload.ts.
 
 import { priceTariff, type Tariff } from '../accounting/tariff.ts'
 import { nasLookup } from '../config/clients.ts'
@@ -17,7 +17,10 @@ export interface Runtime {
   readonly rules: AccessRules
 }
 
-/** Builds it; throws RangeError for a price finer than the token, or OpenSSL's error for a bad key pair. */
+/**
+ * Builds it; throws RangeError for a price finer than the token, or OpenSSL's error for a bad key
+ * pair.
+ */
 export function buildRuntime(
   config: Config,
   certificate: OperatorCertificate,

@@ -1,5 +1,5 @@
-// One UDP port: bind, receive, send. Owns the bound on packets being worked on at once; decides nothing
-// about their content. Called by main.ts for the authentication and the accounting port.
+// One UDP port: bind, receive, send. Owns the bound on packets being worked on at once; decides
+// nothing about their content. Called by main.ts for the authentication and the accounting port.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
@@ -26,10 +26,16 @@ export interface UdpPort {
   close(): Promise<void>
 }
 
-/** 4 MiB of kernel buffer hold about 2,000 Access-Requests that arrive while one handshake is computed. */
+/**
+ * 4 MiB of kernel buffer hold about 2,000 Access-Requests that arrive while one handshake is
+ * computed.
+ */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
-/** Binds and serves; rejects with the system's error (EADDRINUSE, EACCES) where the port can't be had. */
+/**
+ * Binds and serves; rejects with the system's error (EADDRINUSE, EACCES) where the port can't be
+ * had.
+ */
 export function openUdpPort(
   endpoint: Endpoint,
   handle: Handle,

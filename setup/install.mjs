@@ -147,7 +147,7 @@ async function install(hash) {
   const inside = processesInside()
   if (inside.length > 0) {
     throw new SetupError(
-      `packages have changed and must be installed anew, but process ${inside.join(', ')} still runs on ` +
+      `packages have changed and must be installed anew, but process ${inside.slice(0, 3).join(', ')} still runs on ` +
         'the old ones (a server?): stop it, then run this again',
     )
   }

@@ -79,9 +79,11 @@ function exitCodeOf(code, signal) {
 
 /**
  * Stands in for a program that should have been this process: it has our terminal, gets our
- * signals, and its exit code is the result (128 + n after signal n).
+ * signals, and its exit code is the result (128 + n after signal n). With `endWithParent` it is
+ * told to stop when the process that started us is gone: a shell between npm and us passes no
+ * signal on, and a server nobody can reach would keep its ports.
  */
-export function runForeground(command, args) {
+export function runForeground(command, args, { endWithParent = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: 'inherit' })
     const told = new Set()
@@ -97,8 +99,15 @@ export function runForeground(command, args) {
       child.kill(passed)
     }
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, relay)
+    const parent = process.ppid
+    const watch = setInterval(() => {
+      if (endWithParent && process.ppid !== parent) relay('SIGTERM')
+    }, 500)
     child.on('error', reject)
-    child.on('close', (code, signal) => resolve(exitCodeOf(code, signal)))
+    child.on('close', (code, signal) => {
+      clearInterval(watch)
+      resolve(exitCodeOf(code, signal))
+    })
   })
 }
 

@@ -8,5 +8,6 @@ import { finish, INNER_NODE, ROOT, runForeground } from './processes.mjs'
 await finish(async () => {
   await installPackages()
   const args = [join(ROOT, 'cli', 'main.ts'), 'serve', ...process.argv.slice(2)]
-  return runForeground(INNER_NODE, args)
+  const endWithParent = process.env.npm_lifecycle_event === 'start'
+  return runForeground(INNER_NODE, args, { endWithParent })
 })

@@ -1,5 +1,9 @@
 import t from 'tap'
-import { type AccountFacts, type AdmissionRules, decideAdmission } from '../../accounting/admission.ts'
+import {
+  type AccountFacts,
+  type AdmissionRules,
+  decideAdmission,
+} from '../../accounting/admission.ts'
 import { priceTariff } from '../../accounting/tariff.ts'
 import { parseAddress } from '../../ethereum/address.ts'
 
@@ -19,16 +23,26 @@ const facts: AccountFacts = {
 }
 
 const cases: [string, Partial<AccountFacts>, Partial<AdmissionRules>, string | number][] = [
-  ['plenty of escrow', {}, {}, 90 * 60_000 > 3_600_000 ? 3_600_000 : 0],
+  ['plenty of escrow', {}, {}, 3_600_000],
   ['no deposit at all', { deposit: 0n }, {}, 'no-escrow'],
-  ['deposit elsewhere only', { deposit: 0n, depositElsewhere: true }, {}, 'escrow-with-another-operator'],
+  [
+    'deposit elsewhere only',
+    { deposit: 0n, depositElsewhere: true },
+    {},
+    'escrow-with-another-operator',
+  ],
   ['deposit here and elsewhere', { depositElsewhere: true }, {}, 3_600_000],
   ['exactly the reserve', { deposit: 33n }, {}, 180_000],
   ['one unit short', { deposit: 32n }, {}, 'insufficient-escrow'],
   ['spent by vouchers', { highestVoucher: 968n }, {}, 'insufficient-escrow'],
   ['one unit less spent', { highestVoucher: 967n }, {}, 180_000],
   ['reserved by other sessions', { reserved: 968n }, {}, 'insufficient-escrow'],
-  ['voucher and reserve together', { highestVoucher: 500n, reserved: 468n }, {}, 'insufficient-escrow'],
+  [
+    'voucher and reserve together',
+    { highestVoucher: 500n, reserved: 468n },
+    {},
+    'insufficient-escrow',
+  ],
   ['voucher above the deposit', { highestVoucher: 2_000n }, {}, 'insufficient-escrow'],
   ['sessions per account reached', { openSessions: 4 }, {}, 'too-many-sessions'],
   ['one session below the limit', { openSessions: 3 }, {}, 3_600_000],
@@ -38,7 +52,10 @@ const cases: [string, Partial<AccountFacts>, Partial<AdmissionRules>, string | n
 
 t.test('admission: table of cases', async (t) => {
   for (const [name, factsChange, rulesChange, want] of cases) {
-    const decision = decideAdmission({ ...facts, ...factsChange }, tariff, { ...rules, ...rulesChange })
+    const decision = decideAdmission({ ...facts, ...factsChange }, tariff, {
+      ...rules,
+      ...rulesChange,
+    })
     if (typeof want === 'string') {
       t.match(decision, { admit: false, reason: want }, name)
     } else {

@@ -48,14 +48,17 @@ t.test('sessions without a station never replace each other', async (t) => {
   t.equal(sessions.size, 2)
 })
 
-t.test('a session outlives its Session-Timeout by a minute, for the re-authentication', async (t) => {
-  const sessions = createSessions(10, () => {})
-  sessions.open(session('01'))
-  sessions.closeExpired(239_999)
-  t.equal(sessions.size, 1)
-  sessions.closeExpired(240_000)
-  t.equal(sessions.size, 0)
-})
+t.test(
+  'a session outlives its Session-Timeout by a minute, for the re-authentication',
+  async (t) => {
+    const sessions = createSessions(10, () => {})
+    sessions.open(session('01'))
+    sessions.closeExpired(239_999)
+    t.equal(sessions.size, 1)
+    sessions.closeExpired(240_000)
+    t.equal(sessions.size, 0)
+  },
+)
 
 t.test('the table has a limit', async (t) => {
   const sessions = createSessions(2, () => {})

@@ -59,11 +59,15 @@ t.test('charges round up to the next base unit and never down', async (t) => {
   const odd = priceTariff('odd', { ...terms, perMegabyte: '0.000000000000000007' }, 18)
   t.equal(volumeCharge(odd, 1n), 1n, '7 / 10^6 of a base unit is charged as one')
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: 10 ** 9 }), fc.integer({ min: 0, max: 10 ** 9 }), (a, b) => {
-      const parts = timeCharge(standard, a) + timeCharge(standard, b)
-      const whole = timeCharge(standard, a + b)
-      return parts >= whole && parts <= whole + 1n
-    }),
+    fc.property(
+      fc.integer({ min: 0, max: 10 ** 9 }),
+      fc.integer({ min: 0, max: 10 ** 9 }),
+      (a, b) => {
+        const parts = timeCharge(standard, a) + timeCharge(standard, b)
+        const whole = timeCharge(standard, a + b)
+        return parts >= whole && parts <= whole + 1n
+      },
+    ),
     { seed: 2 },
   )
 })

@@ -1,5 +1,5 @@
-// The embedded chain as a process: durable over kill -9, damage, full disks; supervised, and alone in its
-// directory.
+// The embedded chain as a process: durable over kill -9, damage, full disks; supervised, and alone
+// in its directory.
 
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
@@ -44,7 +44,7 @@ async function mineTransfer(rpc: Rpc, key: Buffer): Promise<number> {
   await until(async () => {
     receipt = (await rpc.request('eth_getTransactionReceipt', [hash])) as typeof receipt
     return receipt !== null
-  }, 2_000)
+  }, 10_000)
   return numberOf((receipt as { blockNumber?: string } | null)?.blockNumber)
 }
 
@@ -62,7 +62,7 @@ t.test('kill -9 of the server: the child goes, and what was durable comes back',
   await next()
   const { block } = await next()
   child.kill('SIGKILL')
-  await until(async () => !(await isRunning(Number(pid))), 2_000)
+  await until(async () => !(await isRunning(Number(pid))), 10_000)
 
   const chain = await startChain(t, directory)
   t.ok(chain.durableBlock() >= Number(block), `block ${block} of ${chain.durableBlock()} is there`)
@@ -138,7 +138,7 @@ t.test('blocks that come fast share snapshots, and all become durable', async (t
   const heard: number[] = []
   chain.onDurable((block) => heard.push(block))
   for (let i = 0; i < 100; i++) await rpc.request('evm_mine', [])
-  await until(() => chain.durableBlock() === 100, 3_000)
+  await until(() => chain.durableBlock() === 100, 10_000)
   t.ok(heard.length < 100, `${heard.length} snapshots`)
   t.strictSame(
     heard,
@@ -155,7 +155,7 @@ t.test('anvil killed: restarted on the same port with every durable block', asyn
   await untilDurable(chain, await mineTransfer(rpc, alice.key))
   const pid = chain.pid()
   process.kill(pid, 'SIGKILL')
-  await until(() => chain.pid() !== pid, 5_000)
+  await until(() => chain.pid() !== pid, 10_000)
   t.equal(numberOf(await rpc.request('eth_blockNumber', [])), 1)
   const block = await mineTransfer(rpc, alice.key)
   await untilDurable(chain, block)
@@ -185,14 +185,14 @@ t.test('a full disk: nothing new is durable, one line says so, and it recovers',
   t.teardown(() => rpc.close())
   full = true
   for (let i = 0; i < 3; i++) await rpc.request('evm_mine', [])
-  await until(() => lines.length > 0, 2_000)
+  await until(() => lines.length > 0, 10_000)
   await new Promise((resolve) => setTimeout(resolve, 600))
   t.equal(chain.durableBlock(), 0)
   t.equal(lines.length, 1)
   t.match(lines[0]?.[1], /no space left on device.*free space/)
   full = false
-  await until(() => chain.durableBlock() === 3, 3_000)
-  await until(() => lines.length === 2, 1_000)
+  await until(() => chain.durableBlock() === 3, 10_000)
+  await until(() => lines.length === 2, 10_000)
   t.equal(lines[1]?.[0], 'chain-snapshot-recovered')
 })
 

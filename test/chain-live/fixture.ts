@@ -1,5 +1,6 @@
-// What the tests of a running chain share: a directory, an embedded chain with the contract and an operator,
-// accounts with tokens, and waiting for something to become true. Everything it starts it also stops.
+// What the tests of a running chain share: a directory, an embedded chain with the contract and an
+// operator, accounts with tokens, and waiting for something to become true. Everything it starts it
+// also stops.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

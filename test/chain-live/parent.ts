@@ -1,5 +1,6 @@
-// Run by embedded.test.ts as a process of its own, to be killed with -9: an embedded chain with a market on
-// it. Makes one deposit per line read, and prints a line of JSON once that deposit is durable.
+// Run by embedded.test.ts as a process of its own, to be killed with -9: an embedded chain with a
+// market on it. Makes one deposit per line read, and prints a line of JSON once that deposit is
+// durable.
 
 import { createInterface } from 'node:readline'
 import t from 'tap'

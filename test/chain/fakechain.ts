@@ -1,5 +1,6 @@
-// A chain in memory that answers the four questions the mirror asks, can be rewritten at any moment, and
-// refuses to answer on demand. For tests of mirror-sync.ts; random only by the function it is given.
+// A chain in memory that answers the four questions the mirror asks, can be rewritten at any
+// moment, and refuses to answer on demand. For tests of mirror-sync.ts; random only by the function
+// it is given.
 
 import { createHash } from 'node:crypto'
 import { datanetInterface } from '../../chain/bindings.ts'
@@ -18,6 +19,7 @@ export interface FakeBlock {
   readonly hash: string
   readonly parentHash: string
   readonly logs: readonly FakeLog[]
+  readonly encoded: readonly { topics: string[]; data: string }[]
 }
 
 export interface FakeChain {
@@ -53,7 +55,8 @@ export function createFakeChain(): FakeChain {
     mine(logs = []) {
       // Every block ever mined has a hash of its own, also at the same height.
       const hash = `0x${createHash('sha256').update(`${++mined}`).digest('hex')}`
-      blocks.push({ hash, parentHash: blocks.at(-1)?.hash ?? '0x', logs })
+      const encoded = logs.map(({ name, args }) => datanetInterface.encodeEventLog(name, [...args]))
+      blocks.push({ hash, parentHash: blocks.at(-1)?.hash ?? '0x', logs, encoded })
     },
     drop(count) {
       blocks.splice(Math.max(1, blocks.length - count))
@@ -88,8 +91,8 @@ function answer(chain: FakeChain, call: RpcCall): unknown {
 
 function logsOf(chain: FakeChain, from: number, to: number): object[] {
   return chain.blocks.slice(from, to + 1).flatMap((block, i) =>
-    block.logs.map((log, index) => ({
-      ...datanetInterface.encodeEventLog(log.name, [...log.args]),
+    block.encoded.map((log, index) => ({
+      ...log,
       blockNumber: `0x${(from + i).toString(16)}`,
       logIndex: `0x${index.toString(16)}`,
     })),

@@ -1,3 +1,5 @@
+// AMOUNT as typed and as shown: exact both ways, and everything refused that has no exact meaning.
+
 import fc from 'fast-check'
 import t from 'tap'
 import { formatAmount, parseAmount } from '../../device/amounts.ts'

@@ -1,3 +1,5 @@
+// DIR on a real file system: whole or absent, never over anything, strict when read back.
+
 import {
   existsSync,
   lstatSync,

@@ -1,3 +1,6 @@
+// Tokens into escrow up to the first transaction; the rest needs a real chain
+// (test/interop/device.test.ts).
+
 import t from 'tap'
 import { ChainError } from '../../chain/error.ts'
 import { openChain, readChain } from '../../device/chain.ts'
@@ -68,6 +71,16 @@ t.test('the faucet’s refusal is passed on', async (t) => {
   const body = { error: { code: 'too-many-requests', message: 'enough for today' } }
   const { result } = await deposit(t, { faucet: { status: 429, body } }, ONE)
   await t.rejects(result, { code: 'unavailable', message: /gives nothing now: enough for today/ })
+})
+
+t.test('a faucet that names a time is waited for, twice', async (t) => {
+  const faucet = { status: 200, body: {} }
+  const patient = await deposit(t, { faucet, faucetBusy: 1 }, ONE)
+  await t.rejects(patient.result, ChainError)
+  t.same(patient.said, ['the faucet is busy: waiting 0 s', 'drew 1 DNT from the faucet'])
+  const never = await deposit(t, { faucet, faucetBusy: 9 }, ONE)
+  await t.rejects(never.result, { code: 'unavailable', message: /gives nothing now: status 429/ })
+  t.equal(never.faucetCalls(), 3)
 })
 
 t.test('a busy chain proxy is waited for; a dead one is not', async (t) => {

@@ -1,3 +1,5 @@
+// Answers nobody vouches for: redirects, endless bodies, silence, broken JSON, hostile texts.
+
 import { createServer } from 'node:http'
 import t from 'tap'
 import { parseOperatorUrl, refusalOf, requestJson } from '../../device/http.ts'

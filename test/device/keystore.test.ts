@@ -1,3 +1,5 @@
+// The encrypted keystore: opens with its password and no other. Cheap scrypt, to stay fast.
+
 import t from 'tap'
 import { openAccount, sealAccount } from '../../device/keystore.ts'
 import { accountOf } from '../../ethereum/signature.ts'

@@ -1,3 +1,5 @@
+// Names of devices: one spelling, safe in file names, certificates and key derivation.
+
 import t from 'tap'
 import { parseName } from '../../device/name.ts'
 

@@ -1,5 +1,6 @@
-// An operator as far as a device can see one: GET /v1/operator, POST /v1/faucet and a chain that answers
-// the reads of the contract, on a free loopback port. Any answer can be replaced, to be a liar.
+// An operator as far as a device can see one: GET /v1/operator, POST /v1/faucet and a chain that
+// answers the reads of the contract, on a free loopback port. Any answer can be replaced, to be a
+// liar.
 
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
@@ -49,6 +50,8 @@ export interface Lies {
   gas?: bigint
   /** Status and body of POST /v1/faucet; 404 without one. */
   faucet?: { status: number; body: unknown }
+  /** How many faucet calls are told to come again at once. */
+  faucetBusy?: number
   /** How many chain requests are answered with 429 first. */
   busy?: number
 }
@@ -70,6 +73,11 @@ export async function startDouble(
     const path = request.url ?? ''
     requests.push(path)
     const { status, body } = answerOf(double, path, await readBody(request))
+    if (path === '/v1/faucet' && (double.lies.faucetBusy ?? 0) > 0) {
+      double.lies.faucetBusy = (double.lies.faucetBusy ?? 0) - 1
+      response.writeHead(429, { 'retry-after': '0' }).end('{}')
+      return
+    }
     response.writeHead(status, { 'content-type': 'application/json' })
     response.end(typeof body === 'string' ? body : JSON.stringify(body))
   })

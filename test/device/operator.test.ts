@@ -1,3 +1,6 @@
+// An operator's answer against its registry entry: the honest one passes, each liar is refused by
+// name.
+
 import t from 'tap'
 import { openChain, readChain } from '../../device/chain.ts'
 import { DeviceError } from '../../device/error.ts'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { TypedDataEncoder, Wallet, getAddress } from 'ethers'
+import { getAddress, TypedDataEncoder, Wallet } from 'ethers'
 import t from 'tap'
 import { checksumAddress, parseAddress } from '../../ethereum/address.ts'
 import {

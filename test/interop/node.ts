@@ -22,7 +22,9 @@ export interface TestNode {
   rpc(method: string, ...params: unknown[]): Promise<unknown>
 }
 
-/** Starts the node, deploys, and prepares an operator key with gas in the server's data directory. */
+/**
+ * Starts the node, deploys, and prepares an operator key with gas in the server's data directory.
+ */
 export async function startNode(
   t: { teardown(f: () => Promise<void>): void },
   directory: string,
@@ -35,7 +37,11 @@ export async function startNode(
   t.teardown(() => chain.stop())
   const deployer = randomBytes(32)
   const place = { kind: 'embedded', chain } as const
-  const contracts = await ensureContracts({ place, operatorKey: deployer, directory: join(directory, 'node') })
+  const contracts = await ensureContracts({
+    place,
+    operatorKey: deployer,
+    directory: join(directory, 'node'),
+  })
   const faucet = openFaucet({ chain, token: contracts.token, operatorKey: deployer })
   const node = openRpc(chain.url)
   t.teardown(async () => {
@@ -44,7 +50,9 @@ export async function startNode(
   })
   const operatorKey = randomBytes(32)
   mkdirSync(join(directory, 'data'), { recursive: true, mode: 0o700 })
-  writeFileSync(join(directory, 'data', 'operator-key'), operatorKey.toString('hex'), { mode: 0o600 })
+  writeFileSync(join(directory, 'data', 'operator-key'), operatorKey.toString('hex'), {
+    mode: 0o600,
+  })
   await chain.setBalance(accountOf(operatorKey), 10n ** 20n)
   return {
     chain,

@@ -1,10 +1,19 @@
 // FreeRADIUS's own client against our ports: what it must get, and what must stay unanswered.
 
 import t from 'tap'
-import { run, type RunningServer, SECRET, startServer, temporaryDirectory, testConfig } from './server.ts'
+import {
+  type RunningServer,
+  run,
+  SECRET,
+  startServer,
+  temporaryDirectory,
+  testConfig,
+} from './server.ts'
 
 const radclient = (port: number, kind: string, secret: string, attributes: string) =>
-  run('radclient', ['-x', '-r', '1', '-t', '1', `127.0.0.1:${port}`, kind, secret], { input: attributes })
+  run('radclient', ['-x', '-r', '1', '-t', '1', `127.0.0.1:${port}`, kind, secret], {
+    input: attributes,
+  })
 
 async function dropped(server: RunningServer, reason: string): Promise<number> {
   const text = await (await fetch(`${server.url}/metrics`)).text()
@@ -18,12 +27,22 @@ t.test('radclient against a running server', async (t) => {
   for (const port of [server.authPort, server.accountingPort]) {
     const status = await radclient(port, 'status', SECRET, 'Message-Authenticator = 0x00\n')
     t.equal(status.code, 0, `S1 Status-Server on ${port}`)
-    const want = port === server.authPort ? /Received Access-Accept/ : /Received Accounting-Response/
+    const want =
+      port === server.authPort ? /Received Access-Accept/ : /Received Accounting-Response/
     t.match(status.out, want)
-    t.match(status.out, /Received[^\n]*\n\tMessage-Authenticator = 0x/, 'signed, and nothing else in it')
+    t.match(
+      status.out,
+      /Received[^\n]*\n\tMessage-Authenticator = 0x/,
+      'signed, and nothing else in it',
+    )
   }
 
-  const unsigned = await radclient(server.authPort, 'auth', SECRET, 'User-Name = "bob"\nUser-Password = "x"\n')
+  const unsigned = await radclient(
+    server.authPort,
+    'auth',
+    SECRET,
+    'User-Name = "bob"\nUser-Password = "x"\n',
+  )
   t.not(unsigned.code, 0)
   t.match(unsigned.out + unsigned.errors, /No reply from server/)
   t.equal(await dropped(server, 'message-authenticator-missing'), 1, 'X2: dropped and counted')
@@ -48,10 +67,18 @@ t.test('radclient against a running server', async (t) => {
   t.match(eap.out, /Proxy-State = 0x0102[\s\S]*Proxy-State = 0x03\s*$/, 'B6: echoed, in order')
 
   const pap = 'User-Name = "bob"\nUser-Password = "x"\nMessage-Authenticator = 0x00\n'
-  t.match((await radclient(server.authPort, 'auth', SECRET, pap)).out, /Received Access-Reject/, 'not EAP')
+  t.match(
+    (await radclient(server.authPort, 'auth', SECRET, pap)).out,
+    /Received Access-Reject/,
+    'not EAP',
+  )
 
   const start = 'Acct-Status-Type = Start\nAcct-Session-Id = "1"\nNAS-Identifier = "x"\n'
   const accounting = await radclient(server.accountingPort, 'acct', SECRET, start)
-  t.match(accounting.out + accounting.errors, /No reply/, 'B10: nothing is acknowledged that was not stored')
+  t.match(
+    accounting.out + accounting.errors,
+    /No reply/,
+    'B10: nothing is acknowledged that was not stored',
+  )
   t.equal(await server.stop(), 0, 'a clean stop')
 })

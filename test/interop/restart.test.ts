@@ -1,11 +1,18 @@
-// kill -9 takes nothing back: the next `npm start`, with no network at all, has the same certificate,
-// contract and deposits, and the same device still gets in.
+// kill -9 takes nothing back: the next `npm start`, with no network at all, has the same
+// certificate, contract and deposits, and the same device still gets in.
 
 import { X509Certificate } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { createDevice, eapolTest, run, startServer, temporaryDirectory, testConfig } from './server.ts'
+import {
+  createDevice,
+  eapolTest,
+  run,
+  startServer,
+  temporaryDirectory,
+  testConfig,
+} from './server.ts'
 
 const NAMESPACE = `dnoff${process.pid.toString(36)}`
 
@@ -36,9 +43,13 @@ t.test('kill -9, then npm start without a network', async (t) => {
   t.equal(operator.contract, before.contract)
   t.equal(operator.operatorId, before.operatorId)
   t.equal(operator.serverSpkiSha256, before.serverSpkiSha256)
-  t.equal(new X509Certificate(operator.certificates[0]).fingerprint256, new X509Certificate(before.certificates[0]).fingerprint256)
+  t.equal(
+    new X509Certificate(operator.certificates[0]).fingerprint256,
+    new X509Certificate(before.certificates[0]).fingerprint256,
+  )
   const tested = await eapolTest(second, device.directory, { prefix })
   t.ok(tested.ok, 'the same device still gets in')
   t.match(readFileSync(join(data, 'chain', 'deployment.json'), 'utf8'), /contract/)
-  t.equal(await second.stop(), 0)
+  await second.stop()
+  await second.logged((line) => line['msg'] === 'stopped')
 })

@@ -1,5 +1,5 @@
-// Starts the real server (`datanet serve`, a process of its own) for tests: free ports, a data directory
-// that goes with the test, and what the server printed when it was ready.
+// Starts the real server (`datanet serve`, a process of its own) for tests: free ports, a data
+// directory that goes with the test, and what the server printed when it was ready.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -26,7 +26,10 @@ export interface RunningServer {
   /** Everything logged so far, one object a line. */
   log(): Record<string, unknown>[]
   /** The first log line that matches, now or within the time. */
-  logged(match: (line: Record<string, unknown>) => boolean, timeoutMs?: number): Promise<Record<string, unknown>>
+  logged(
+    match: (line: Record<string, unknown>) => boolean,
+    timeoutMs?: number,
+  ): Promise<Record<string, unknown>>
   /** Ends it (SIGTERM unless told) and resolves with its exit code or signal; the data stays. */
   stop(signal?: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
 }
@@ -38,8 +41,13 @@ export function temporaryDirectory(t: { teardown(f: () => void): void }): string
   return directory
 }
 
-/** A configuration with free ports; `more` is YAML text appended at top level, `client` lines of the entry. */
-export function testConfig(o: { more?: string; client?: string; eap?: string; chain?: string } = {}): string {
+/**
+ * A configuration with free ports; `more` is YAML text appended at top level, `client` lines of the
+ * entry.
+ */
+export function testConfig(
+  o: { more?: string; client?: string; eap?: string; chain?: string } = {},
+): string {
   return `operator: { name: Interop Wi-Fi }
 radius: { auth: "127.0.0.1:0", accounting: "127.0.0.1:0", reject_delay: 0s }
 eap: { ${o.eap ?? 'fragment_size: 1300'} }
@@ -59,7 +67,13 @@ ${o.more ?? ''}`
 /** Starts it and waits for the `ready` line. The test's teardown stops it. */
 export async function startServer(
   t: { teardown(f: () => Promise<void>): void },
-  o: { directory: string; config: string; env?: Record<string, string>; prefix?: readonly string[]; npmStart?: true },
+  o: {
+    directory: string
+    config: string
+    env?: Record<string, string>
+    prefix?: readonly string[]
+    npmStart?: true
+  },
 ): Promise<RunningServer> {
   const configPath = join(o.directory, 'datanet.yaml')
   writeFileSync(configPath, o.config)
@@ -98,8 +112,13 @@ export async function startServer(
     START_TIMEOUT_MS,
     () => `the server did not become ready:\n${out}${errors}`,
   )
-  if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${errors}`)
-  const log = () => errors.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
+  if (child.exitCode !== null)
+    throw new Error(`the server ended with ${child.exitCode}:\n${errors}`)
+  const log = () =>
+    errors
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line))
   return {
     ...{ directory: o.directory, configPath, process: child, banner: out, log, stop },
     authPort: Number(/ auth (\d+)/.exec(out)?.[1]),
@@ -121,7 +140,11 @@ export async function startServer(
 }
 
 /** Polls until true; throws with the text of `what` when the time is over. */
-export async function waitFor(test: () => boolean | Promise<boolean>, timeoutMs: number, what: () => string): Promise<void> {
+export async function waitFor(
+  test: () => boolean | Promise<boolean>,
+  timeoutMs: number,
+  what: () => string,
+): Promise<void> {
   const ends = performance.now() + timeoutMs
   while (!(await test())) {
     if (performance.now() > ends) throw new Error(what())
@@ -153,12 +176,17 @@ export function run(
     })
     child.once('error', reject)
     child.once('close', (code) => resolve({ code, out, errors }))
+    // A program that ends without reading its input is no fault of the test.
+    child.stdin.on('error', () => {})
     child.stdin.end(o.input ?? '')
   })
 }
 
 /** Runs `datanet` with a password in its environment. */
-export function runDatanet(args: readonly string[], o: { cwd: string; env?: Record<string, string> }) {
+export function runDatanet(
+  args: readonly string[],
+  o: { cwd: string; env?: Record<string, string> },
+) {
   return run(process.execPath, [datanet, ...args], {
     cwd: o.cwd,
     env: { DATANET_PASSWORD: 'correct horse battery staple', ...o.env },
@@ -171,14 +199,19 @@ export async function createDevice(
   name: string,
   args: readonly string[] = ['--deposit', '10'],
 ): Promise<{ directory: string; account: string }> {
-  const made = await runDatanet(['device', 'create', name, '--operator', server.url, ...args], { cwd: server.directory })
+  const made = await runDatanet(['device', 'create', name, '--operator', server.url, ...args], {
+    cwd: server.directory,
+  })
   if (made.code !== 0) throw new Error(`device create ${name}: exit ${made.code}\n${made.errors}`)
   const directory = join(server.directory, name)
   const facts = JSON.parse(readFileSync(join(directory, 'device.json'), 'utf8'))
   return { directory, account: facts.account }
 }
 
-/** One eapol_test run with a device's own profile, as a user would; `edit` changes the profile's text. */
+/**
+ * One eapol_test run with a device's own profile, as a user would; `edit` changes the profile's
+ * text.
+ */
 export async function eapolTest(
   server: RunningServer,
   deviceDirectory: string,
@@ -195,7 +228,18 @@ export async function eapolTest(
     conf = join(deviceDirectory, `edited-${Math.floor(performance.now() * 1000)}.conf`)
     writeFileSync(conf, o.edit(readFileSync(original, 'utf8')))
   }
-  const args = ['-c', conf, '-a', '127.0.0.1', '-p', String(server.authPort), '-s', SECRET, '-t', '20']
+  const args = [
+    '-c',
+    conf,
+    '-a',
+    '127.0.0.1',
+    '-p',
+    String(server.authPort),
+    '-s',
+    SECRET,
+    '-t',
+    '20',
+  ]
   const [program = '', ...words] = [...(o.prefix ?? []), 'eapol_test', ...args, ...(o.args ?? [])]
   const { code, out } = await run(program, words, { env: o.env ?? {} })
   return { ok: code === 0 && /^SUCCESS$/m.test(out), out }

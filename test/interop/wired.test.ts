@@ -5,7 +5,15 @@ import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { datanet, run, SECRET, startServer, temporaryDirectory, testConfig, waitFor } from './server.ts'
+import {
+  datanet,
+  run,
+  SECRET,
+  startServer,
+  temporaryDirectory,
+  testConfig,
+  waitFor,
+} from './server.ts'
 
 const id = process.pid.toString(36)
 const AP = `dnap${id}`
@@ -24,15 +32,33 @@ async function lay(t: { teardown(f: () => Promise<void>): void }): Promise<void>
     await must('ip', '-n', name, 'link', 'set', 'lo', 'up')
   }
   const peer = ['peer', 'name', 'sta0', 'address', '02:11:00:00:00:02', 'netns', STATION]
-  await must('ip', '-n', AP, 'link', 'add', 'ap0', 'address', '02:11:00:00:00:01', 'type', 'veth', ...peer)
+  await must(
+    'ip',
+    '-n',
+    AP,
+    'link',
+    'add',
+    'ap0',
+    'address',
+    '02:11:00:00:00:01',
+    'type',
+    'veth',
+    ...peer,
+  )
   await must('ip', '-n', AP, 'link', 'set', 'ap0', 'up')
   await must('ip', '-n', STATION, 'link', 'set', 'sta0', 'up')
 }
 
 /** Runs a daemon in a namespace, its output to a file; ended by the test. */
-function daemon(t: { teardown(f: () => Promise<void>): void }, namespace: string, args: string[]): () => string {
+function daemon(
+  t: { teardown(f: () => Promise<void>): void },
+  namespace: string,
+  args: string[],
+): () => string {
   let out = ''
-  const child = spawn('ip', ['netns', 'exec', namespace, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('ip', ['netns', 'exec', namespace, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (bytes: Buffer) => {
       out += bytes.toString()
@@ -79,13 +105,31 @@ acct_server_port=${server.accountingPort}
 acct_server_shared_secret=${SECRET}
 `,
   )
-  const profile = readFileSync(join(directory, 'carol', 'wpa_supplicant.conf'), 'utf8')
+  const wifi = readFileSync(join(directory, 'carol', 'wpa_supplicant.conf'), 'utf8')
+  // On a cable there is no 4-way handshake: the port opens after EAP alone.
+  const profile = wifi.replace(/^(\s*)key_mgmt=.*$/m, '$1key_mgmt=IEEE8021X')
   const wpaConf = join(directory, 'wired.conf')
-  writeFileSync(wpaConf, `ap_scan=0\neapol_version=2\n${profile.replace(/\n\}/, '\n  eapol_flags=0\n}')}`)
+  writeFileSync(
+    wpaConf,
+    `ap_scan=0\neapol_version=2\n${profile.replace(/\n\}/, '\n  eapol_flags=0\n}')}`,
+  )
 
   const hostapd = daemon(t, AP, ['hostapd', '-t', hostapdConf])
-  await waitFor(() => /AP-ENABLED/.test(hostapd()), 10_000, () => `hostapd: ${hostapd()}`)
-  const supplicant = daemon(t, STATION, ['wpa_supplicant', '-t', '-i', 'sta0', '-D', 'wired', '-c', wpaConf])
+  await waitFor(
+    () => /AP-ENABLED/.test(hostapd()),
+    10_000,
+    () => `hostapd: ${hostapd()}`,
+  )
+  const supplicant = daemon(t, STATION, [
+    'wpa_supplicant',
+    '-t',
+    '-i',
+    'sta0',
+    '-D',
+    'wired',
+    '-c',
+    wpaConf,
+  ])
   await waitFor(
     () => /CTRL-EVENT-CONNECTED|CTRL-EVENT-EAP-FAILURE/.test(supplicant()),
     30_000,

@@ -21,7 +21,14 @@ const NOW_MS = 1_800_000_000_000
 const DAY = 86_400
 const tariff = priceTariff(
   'standard',
-  { perMinute: '1', perMegabyte: '1', intervalMs: 60_000, intervalMegabytes: 10, missedMax: 2, graceMs: 0 },
+  {
+    perMinute: '1',
+    perMegabyte: '1',
+    intervalMs: 60_000,
+    intervalMegabytes: 10,
+    missedMax: 2,
+    graceMs: 0,
+  },
   0,
 )
 const place: AdmitPlace = {
@@ -32,7 +39,9 @@ const place: AdmitPlace = {
 function certificate(notBefore = NOW_MS / 1000 - 600, notAfter = notBefore + 30 * DAY): Buffer {
   const key = { accountKey, chainId, contract: contract as Address, name: 'alice' }
   const signingKeyPem = deriveDeviceKey(key)
-  const publicKey = createPublicKey(signingKeyPem).export({ type: 'spki', format: 'pem' }).toString()
+  const publicKey = createPublicKey(signingKeyPem)
+    .export({ type: 'spki', format: 'pem' })
+    .toString()
   const pem = makeBoundCertificate({
     ...key,
     ...{ publicKey, signingKeyPem, notBefore, notAfter, serial: randomBytes(16) },
@@ -51,7 +60,9 @@ interface World {
   refresh?: () => boolean
 }
 
-/** The mirror's questions answered from a plain object: what the chain says is this test's input. */
+/**
+ * The mirror's questions answered from a plain object: what the chain says is this test's input.
+ */
 function rig(world: World) {
   const ends: SessionEnd[] = []
   const refreshes: number[] = []
@@ -88,10 +99,28 @@ t.test('every refusal has its one reason and its TLS alert', async (t) => {
     ['elsewhere', good, { elsewhere: true }, 'escrow-with-another-operator', 49],
     ['too little', good, { channel: escrow(32n) }, 'insufficient-escrow', 49],
     ['revoked', good, { channel: escrow(99n), disabled: true }, 'certificate-revoked', 44],
-    ['expired', certificate(NOW_MS / 1000 - 30 * DAY, NOW_MS / 1000 - 1), { channel: escrow(99n) }, 'certificate-expired', 45],
-    ['early', certificate(NOW_MS / 1000 + 60), { channel: escrow(99n) }, 'certificate-not-yet-valid', 42],
+    [
+      'expired',
+      certificate(NOW_MS / 1000 - 30 * DAY, NOW_MS / 1000 - 1),
+      { channel: escrow(99n) },
+      'certificate-expired',
+      45,
+    ],
+    [
+      'early',
+      certificate(NOW_MS / 1000 + 60),
+      { channel: escrow(99n) },
+      'certificate-not-yet-valid',
+      42,
+    ],
     ['garbage', randomBytes(300), { channel: escrow(99n) }, 'certificate-malformed', 42],
-    ['stale, node away', good, { channel: escrow(99n), heardAtMs: NOW_MS - 60_000 }, 'chain-unavailable', 80],
+    [
+      'stale, node away',
+      good,
+      { channel: escrow(99n), heardAtMs: NOW_MS - 60_000 },
+      'chain-unavailable',
+      80,
+    ],
     ['unknown while cut off', good, { connected: false }, 'chain-unavailable', 80],
   ]
   for (const [name, der, world, reason, alert] of cases) {
@@ -103,27 +132,39 @@ t.test('every refusal has its one reason and its TLS alert', async (t) => {
   }
 })
 
-t.test('an outage changes nothing for known accounts until stale_after; then one RPC decides', async (t) => {
-  const der = certificate()
-  const channel = escrow(99n)
-  const fresh = rig({ channel, connected: false, heardAtMs: NOW_MS - 59_999 })
-  t.match(await admit(der, place, fresh.deps), { admitted: true })
-  t.same(fresh.refreshes, [], 'no RPC on the hot path')
-  const stale = rig({ channel, heardAtMs: NOW_MS - 60_000, refresh: () => true })
-  t.match(await admit(der, place, stale.deps), { admitted: true })
-  t.same(stale.refreshes, [500], 'one RPC of at most 500 ms')
-})
+t.test(
+  'an outage changes nothing for known accounts until stale_after; then one RPC decides',
+  async (t) => {
+    const der = certificate()
+    const channel = escrow(99n)
+    const fresh = rig({ channel, connected: false, heardAtMs: NOW_MS - 59_999 })
+    t.match(await admit(der, place, fresh.deps), { admitted: true })
+    t.same(fresh.refreshes, [], 'no RPC on the hot path')
+    const stale = rig({ channel, heardAtMs: NOW_MS - 60_000, refresh: () => true })
+    t.match(await admit(der, place, stale.deps), { admitted: true })
+    t.same(stale.refreshes, [500], 'one RPC of at most 500 ms')
+  },
+)
 
-t.test('50 joins at once are admitted only as far as the escrow covers their reserves', async (t) => {
-  // A session reserves 33 units: 7 fit into 240.
-  const { deps, sessions } = rig({ channel: escrow(240n), heardAtMs: NOW_MS - 60_000, refresh: () => true })
-  const der = certificate()
-  const joins = Array.from({ length: 50 }, (_, i) => admit(der, { ...place, station: `s${i}` }, deps))
-  const verdicts = await Promise.all(joins)
-  t.equal(verdicts.filter((v) => v.admitted).length, 7)
-  t.ok(verdicts.filter((v) => !v.admitted).every((v) => v.reason === 'insufficient-escrow'))
-  t.equal(sessions.others(account, '', '').reserved, 231n)
-})
+t.test(
+  '50 joins at once are admitted only as far as the escrow covers their reserves',
+  async (t) => {
+    // A session reserves 33 units: 7 fit into 240.
+    const { deps, sessions } = rig({
+      channel: escrow(240n),
+      heardAtMs: NOW_MS - 60_000,
+      refresh: () => true,
+    })
+    const der = certificate()
+    const joins = Array.from({ length: 50 }, (_, i) =>
+      admit(der, { ...place, station: `s${i}` }, deps),
+    )
+    const verdicts = await Promise.all(joins)
+    t.equal(verdicts.filter((v) => v.admitted).length, 7)
+    t.ok(verdicts.filter((v) => !v.admitted).every((v) => v.reason === 'insufficient-escrow'))
+    t.equal(sessions.others(account, '', '').reserved, 231n)
+  },
+)
 
 t.test('escrow that the chain takes back ends the newest sessions first', async (t) => {
   const world: World = { channel: escrow(240n) }
@@ -132,7 +173,10 @@ t.test('escrow that the chain takes back ends the newest sessions first', async 
   for (const station of ['a', 'b', 'c']) await admit(der, { ...place, station }, deps)
   world.channel = escrow(66n)
   const ended = endUncovered(new Set([account]), 1, mirror, sessions)
-  t.same(ended.map((s) => s.station), ['c'])
+  t.same(
+    ended.map((s) => s.station),
+    ['c'],
+  )
   delete world.channel
   endUncovered(new Set([account]), 1, mirror, sessions)
   t.equal(sessions.size, 0)

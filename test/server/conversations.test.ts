@@ -1,6 +1,10 @@
 import t from 'tap'
 import type { Exchange } from '../../eap/exchange.ts'
-import { type Conversation, createConversations, REPLACE_AFTER_MS } from '../../server/conversations.ts'
+import {
+  type Conversation,
+  createConversations,
+  REPLACE_AFTER_MS,
+} from '../../server/conversations.ts'
 
 const limits = { conversationsMax: 3, idleMs: 15_000 }
 const closedExchange = (onClose: () => void): Exchange => ({
@@ -28,7 +32,10 @@ const conversation = (station: string, nas = 'lobby', atMs = 0): Conversation =>
 }
 
 t.test('B7: a State is good for one conversation at the NAS it was given to', async (t) => {
-  const table = createConversations(() => limits, () => {})
+  const table = createConversations(
+    () => limits,
+    () => {},
+  )
   const one = conversation('a')
   t.equal(table.add(one, 0), 'added')
   t.equal(table.find(one.stateAttribute, 'lobby'), one)
@@ -37,28 +44,40 @@ t.test('B7: a State is good for one conversation at the NAS it was given to', as
   t.equal(table.find(Buffer.alloc(0), 'lobby'), undefined)
 })
 
-t.test('one conversation per station at a NAS: replaced only after 3 s without progress', async (t) => {
-  const closed: Conversation[] = []
-  const table = createConversations(() => limits, (c) => closed.push(c))
-  const first = conversation('a')
-  t.equal(table.add(first, 0), 'added')
-  first.progressAtMs = 1_000
-  const second = conversation('a')
-  t.equal(table.add(second, 1_000 + REPLACE_AFTER_MS - 1), 'conversation-in-progress')
-  t.equal(table.find(second.stateAttribute, 'lobby'), undefined)
-  t.equal(table.add(conversation('a', 'roof'), 1_500), 'added', 'the same MAC address elsewhere')
-  t.equal(table.add(second, 1_000 + REPLACE_AFTER_MS), 'added')
-  t.same(closed, [first])
-  table.close(first)
-  t.same(closed, [first], 'a conversation closes once')
-  t.equal(table.find(second.stateAttribute, 'lobby'), second)
-})
+t.test(
+  'one conversation per station at a NAS: replaced only after 3 s without progress',
+  async (t) => {
+    const closed: Conversation[] = []
+    const table = createConversations(
+      () => limits,
+      (c) => closed.push(c),
+    )
+    const first = conversation('a')
+    t.equal(table.add(first, 0), 'added')
+    first.progressAtMs = 1_000
+    const second = conversation('a')
+    t.equal(table.add(second, 1_000 + REPLACE_AFTER_MS - 1), 'conversation-in-progress')
+    t.equal(table.find(second.stateAttribute, 'lobby'), undefined)
+    t.equal(table.add(conversation('a', 'roof'), 1_500), 'added', 'the same MAC address elsewhere')
+    t.equal(table.add(second, 1_000 + REPLACE_AFTER_MS), 'added')
+    t.same(closed, [first])
+    table.close(first)
+    t.same(closed, [first], 'a conversation closes once')
+    t.equal(table.find(second.stateAttribute, 'lobby'), second)
+  },
+)
 
 t.test('conversations have a number, an idle time and a lifetime', async (t) => {
   let exchangesClosed = 0
-  const table = createConversations(() => limits, () => {})
+  const table = createConversations(
+    () => limits,
+    () => {},
+  )
   const add = (nowMs: number): Conversation => {
-    const c = { ...conversation('', 'lobby', nowMs), exchange: closedExchange(() => exchangesClosed++) }
+    const c = {
+      ...conversation('', 'lobby', nowMs),
+      exchange: closedExchange(() => exchangesClosed++),
+    }
     t.equal(table.add(c, nowMs), 'added')
     return c
   }

@@ -43,41 +43,62 @@ const mirror: Mirror = {
 
 async function rig(t: { teardown(f: () => Promise<void>): void }, change: Partial<HttpDeps> = {}) {
   const funded: [Address, bigint][] = []
-  const http = await openHttp({ host: '127.0.0.1', port: 0 }, {
-    runtime: () => runtime,
-    facts: {
-      ...{ operatorId: 3, account: addressOf('aa'), contract: addressOf('cc'), chainId: 31_337n },
-      token: { address: addressOf('dd'), symbol: 'DNT', decimals: 18 },
-    },
-    embedded: {
-      async fund(account, amount) {
-        funded.push([account, amount])
-        return '0xhash'
+  const http = await openHttp(
+    { host: '127.0.0.1', port: 0 },
+    {
+      runtime: () => runtime,
+      facts: {
+        ...{ operatorId: 3, account: addressOf('aa'), contract: addressOf('cc'), chainId: 31_337n },
+        token: { address: addressOf('dd'), symbol: 'DNT', decimals: 18 },
       },
-      proxy: async (body) => ({ echoed: body }),
+      embedded: {
+        async fund(account, amount) {
+          funded.push([account, amount])
+          return '0xhash'
+        },
+        proxy: async (body) => ({ echoed: body }),
+      },
+      ...{ baseUrl: () => 'http://127.0.0.1:8080', chainRpc: 'ws://node', adminToken: 'the-token' },
+      ...{
+        mirror,
+        durableBlock: () => 7,
+        metrics: createMetrics(),
+        log: pino({ level: 'silent' }),
+      },
+      ...{
+        now: () => 1_030_000,
+        reload: () => [],
+        readiness: () => undefined,
+        publicUrl: () => null,
+      },
+      ...change,
     },
-    ...{ baseUrl: () => 'http://127.0.0.1:8080', chainRpc: 'ws://node', adminToken: 'the-token' },
-    ...{ mirror, durableBlock: () => 7, metrics: createMetrics(), log: pino({ level: 'silent' }) },
-    ...{ now: () => 1_030_000, reload: () => [], readiness: () => undefined, publicUrl: () => null },
-    ...change,
-  })
+  )
   t.teardown(() => http.close())
-  const call = async (method: string, path: string, o: { body?: unknown; headers?: object } = {}) => {
+  const call = async (
+    method: string,
+    path: string,
+    o: { body?: unknown; headers?: object } = {},
+  ) => {
     const body = typeof o.body === 'string' ? o.body : JSON.stringify(o.body)
     const type = o.body === undefined ? {} : { 'content-type': 'application/json' }
     const headers = { ...type, ...o.headers }
     const url = `http://127.0.0.1:${http.endpoint.port}${path}`
-    return new Promise<{ status: number; body: string; json: () => Record<string, never> }>((resolve, reject) => {
-      const sent = request(url, { method, headers }, (answer) => {
-        let text = ''
-        answer.on('data', (bytes) => {
-          text += bytes
+    return new Promise<{ status: number; body: string; json: () => Record<string, never> }>(
+      (resolve, reject) => {
+        const sent = request(url, { method, headers }, (answer) => {
+          let text = ''
+          answer.on('data', (bytes) => {
+            text += bytes
+          })
+          answer.on('end', () =>
+            resolve({ status: answer.statusCode ?? 0, body: text, json: () => JSON.parse(text) }),
+          )
         })
-        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: text, json: () => JSON.parse(text) }))
-      })
-      sent.on('error', reject)
-      sent.end(o.body === undefined ? undefined : body)
-    })
+        sent.on('error', reject)
+        sent.end(o.body === undefined ? undefined : body)
+      },
+    )
   }
   return { funded, call }
 }
@@ -152,13 +173,25 @@ t.test('on a chain that is not embedded there is no faucet and no proxy', async 
 t.test('the operator routes want the token in the header, nothing else will do', async (t) => {
   const problems: ConfigProblem[] = [{ path: 'clients', line: 3, message: 'is wrong' }]
   const { call } = await rig(t, { reload: () => problems })
-  for (const authorization of ['', 'Bearer', 'Bearer wrong', 'bearer the-token', 'Basic the-token']) {
+  for (const authorization of [
+    '',
+    'Bearer',
+    'Bearer wrong',
+    'bearer the-token',
+    'Basic the-token',
+  ]) {
     t.equal((await call('GET', '/v1/chain/status', { headers: { authorization } })).status, 401)
   }
   t.equal((await call('GET', '/v1/chain/status?token=the-token')).status, 401)
   const headers = { authorization: 'Bearer the-token' }
   const status = await call('GET', '/v1/chain/status', { headers })
-  t.match(status.json(), { block: 7, durableBlock: 7, connected: true, heardAt: 1000, stale: false })
+  t.match(status.json(), {
+    block: 7,
+    durableBlock: 7,
+    connected: true,
+    heardAt: 1000,
+    stale: false,
+  })
   const reload = await call('POST', '/v1/reload', { headers })
   t.equal(reload.status, 422)
   t.match(reload.json(), { error: { code: 'configuration' }, problems })
@@ -177,7 +210,10 @@ t.test('a page under another name reaches nothing (DNS rebinding), no CORS', asy
   for (const [host, status] of hosts) {
     t.equal((await call('GET', '/healthz', { headers: { host } })).status, status, host)
   }
-  t.equal((await call('OPTIONS', '/v1/faucet', { headers: { origin: 'http://a.example' } })).status, 404)
+  t.equal(
+    (await call('OPTIONS', '/v1/faucet', { headers: { origin: 'http://a.example' } })).status,
+    404,
+  )
 })
 
 t.test('health, readiness, metrics, console, and what does not exist', async (t) => {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
 import t from 'tap'
-import type { NasEntry } from '../../config/config.ts'
-import { nasLookup } from '../../config/clients.ts'
 import { parseCidr } from '../../config/address.ts'
+import { nasLookup } from '../../config/clients.ts'
+import type { NasEntry } from '../../config/config.ts'
 import { AttributeType } from '../../radius/attribute-type.ts'
 import { openReply, sealRequest } from '../../radius/authenticator.ts'
 import { createDuplicates } from '../../radius/duplicates.ts'
@@ -75,7 +75,10 @@ t.test('S1 RFC 5997 §4: Status-Server is answered on both ports and touches not
     if (reply === undefined) throw new Error('no reply')
     const opened = openReply(reply, secret, decodePacket(sent))
     t.equal(opened.code, want)
-    t.same(opened.attributes.map((a) => a.type), [AttributeType.messageAuthenticator])
+    t.same(
+      opened.attributes.map((a) => a.type),
+      [AttributeType.messageAuthenticator],
+    )
     t.equal(rest.answered, 0)
   }
 })
@@ -86,8 +89,18 @@ t.test('B2 B3 X2: silence, with a counted reason, for everything that is refused
   flipped[30] = (flipped[30] ?? 0) ^ 1
   const cases: [string, Buffer, { address: string; port: number }, string][] = [
     ['stranger', request(Code.accessRequest), { address: '192.0.2.11', port: 1 }, 'unknown-client'],
-    ['stranger asking for status', request(Code.statusServer), { address: '::1', port: 1 }, 'unknown-client'],
-    ['wrong secret', request(Code.accessRequest, 1, Buffer.from('another')), source, 'message-authenticator-wrong'],
+    [
+      'stranger asking for status',
+      request(Code.statusServer),
+      { address: '::1', port: 1 },
+      'unknown-client',
+    ],
+    [
+      'wrong secret',
+      request(Code.accessRequest, 1, Buffer.from('another')),
+      source,
+      'message-authenticator-wrong',
+    ],
     ['no Message-Authenticator', withoutAuthenticator, source, 'message-authenticator-missing'],
     ['one bit flipped', flipped, source, 'message-authenticator-wrong'],
     ['accounting on the auth port', request(Code.accountingRequest), source, 'code-unexpected'],

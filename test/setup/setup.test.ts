@@ -173,6 +173,29 @@ console.log('ready')`
   },
 )
 
+t.test('start: under npm, the server ends with the shell npm put in between', async (t) => {
+  const main = `process.on('SIGTERM', () => { console.log('stopped'); process.exit(0) })
+setInterval(() => {}, 1000)
+console.log('ready')`
+  const p = project(t, { 'cli/main.ts': main })
+  t.equal(p.run(['setup/install.mjs']).status, 0)
+  const shell = spawn('/bin/sh', ['-c', `"${process.execPath}" setup/start.mjs; true`], {
+    cwd: p.root,
+    env: { ...process.env, npm_lifecycle_event: 'start' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => shell.kill('SIGKILL'))
+  let output = ''
+  const ended = new Promise((resolve) => shell.stdout.once('end', resolve))
+  shell.stdout.on('data', (chunk) => {
+    // The pipe ends when the last process that holds it does: the server.
+    if (output === '') shell.kill('SIGKILL')
+    output += chunk
+  })
+  await ended
+  t.equal(output, 'ready\nstopped\n')
+})
+
 t.test('datanet: without node_modules an old Node says what to run, exit 69', async (t) => {
   const p = project(t, { 'cli/main.ts': 'console.log(process.argv.slice(2).join(" "))' })
   // The version is read from process.versions: a preload pretends to be the Node of an old system.

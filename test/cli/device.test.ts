@@ -1,0 +1,144 @@
+// `device create`, `status` and `topup` against an operator double: what each refuses, in which
+// order, and that nothing is written then. The whole way with a real server is in test/interop/.
+
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { sealAccount } from '../../device/keystore.ts'
+import {
+  bytesOf,
+  certificatesOf,
+  type OperatorDouble,
+  startDouble,
+} from '../device/operator-double.ts'
+import { datanet } from './terminal-double.ts'
+
+let place: string
+let double: OperatorDouble
+const env = { DATANET_PASSWORD: 'correct horse' }
+const out = (name: string): string => join(place, name)
+const create = (name: string, more: readonly string[] = [], surroundings: object = { env }) =>
+  datanet(
+    ['device', 'create', name, '--operator', double.url, '--out', out(name), ...more],
+    surroundings,
+  )
+
+t.before(async () => {
+  place = mkdtempSync(join(tmpdir(), 'datanet-device-'))
+  t.teardown(() => rmSync(place, { recursive: true, force: true }))
+  double = await startDouble(t)
+})
+t.beforeEach(() => {
+  double.lies = {}
+})
+
+t.test('create refuses, and writes nothing', async (t) => {
+  mkdirSync(out('taken'))
+  const before = readdirSync(place)
+  const other = certificatesOf('liar')
+  const certificates = [other.certificatePem, other.caCertificatePem]
+  t.match(await create('taken'), { code: 73, err: /taken exists already/ })
+  t.match(await create('a', ['--deposit', '1e3']), { code: 64, err: /AMOUNT "1e3" is not/ })
+  t.match(await create('a', ['--deposit', '0']), { code: 64 })
+  t.match(await create('a', ['--key', out('none')]), { code: 64, err: /cannot be read \(ENOENT\)/ })
+  t.match(await create('a', ['--operator', 'ftp://x']), { code: 64, err: /not an http:\/\/ URL/ })
+  t.match(await create('a', [], {}), { code: 64, err: /set \$DATANET_PASSWORD/ })
+  t.match(await create('a', [], { answers: ['x', 'y'] }), { code: 77, err: /differ/ })
+  double.lies = { answer: { certificates } }
+  t.match(await create('a'), { code: 69, err: /is not to be trusted: its server certificate/ })
+  double.lies = { answer: { name: 7 } }
+  t.match(await create('a'), { code: 69, err: /no Datanet operator: name/ })
+  double.lies = { status: 503 }
+  t.match(await create('a'), { code: 69, err: /status 503/ })
+  t.match(await create('a', ['--operator', 'http://127.0.0.1:1']), {
+    code: 69,
+    err: 'datanet: no operator answers at http://127.0.0.1:1; start one with `npm start` or name one with --operator',
+  })
+  t.same(readdirSync(place), before)
+})
+
+t.test('DIR that exists is refused before anybody is asked', async (t) => {
+  const asked = double.requests.length
+  await create('taken')
+  t.equal(double.requests.length, asked)
+})
+
+t.test('create without deposit, status, topup', async (t) => {
+  const made = await create('alice', ['--json'])
+  t.equal(made.code, 0, made.err)
+  const facts = JSON.parse(made.out)
+  t.match(facts, {
+    name: 'alice',
+    kind: 'bound',
+    operatorId: 1,
+    deposit: '0',
+    transactionHash: null,
+  })
+  t.equal(JSON.parse(readFileSync(out('alice/device.json'), 'utf8')).account, facts.account)
+  t.notMatch(made.out + made.err, 'correct horse')
+
+  const status = (more: string[] = [], nowMs = Date.now()) =>
+    datanet(['device', 'status', out('alice'), ...more], { nowMs })
+  const text = await status()
+  t.equal(text.code, 0, text.err)
+  t.match(text.out, /escrow {7}10 DNT deposited, 2\.5 promised, 1 withdrawn/)
+  t.match(text.out, /29 days left/)
+  const json = JSON.parse((await status(['--json'])).out)
+  t.match(json, {
+    account: facts.account,
+    operator: { reachable: true },
+    escrow: { deposit: '10000000000000000000' },
+    certificate: { problem: null, daysLeft: 29 },
+    deviceKey: 'unset',
+  })
+  t.match(await status([], Date.now() + 31 * 86_400_000), { code: 78, out: /certificate-expired/ })
+  double.lies = { deviceKey: 2 }
+  t.match(await status(), { code: 78, out: /its key was revoked on chain/ })
+  double.lies = { status: 503, busy: 0 }
+  t.match(await status(), { code: 69, out: /does not answer/, err: /status 503/ })
+
+  writeFileSync(
+    out('alice/wallet.json'),
+    await sealAccount(bytesOf('other'), 'correct horse', 1024),
+  )
+  const topup = (amount: string, o: object = { env }) =>
+    datanet(['device', 'topup', out('alice'), amount], o)
+  t.match(await topup('1'), { code: 78, err: /another account's/ })
+  t.match(await topup('1', { env: { DATANET_PASSWORD: 'wrong' } }), {
+    code: 77,
+    err: /wrong password/,
+  })
+  t.match(await topup('1', { answers: ['wrong'] }), { code: 77, err: /wrong password/ })
+  t.match(await topup('1', {}), { code: 64, err: /set \$DATANET_PASSWORD/ })
+  t.match(await topup('0.0000000000000000001'), { code: 64, err: /18 decimals/ })
+})
+
+t.test('a certificate that is not this device’s is damage', async (t) => {
+  const text = readFileSync(out('alice/device.json'), 'utf8')
+  const alter = (field: string, value: unknown) =>
+    writeFileSync(out('alice/device.json'), JSON.stringify({ ...JSON.parse(text), [field]: value }))
+  const status = () => datanet(['device', 'status', out('alice')])
+  alter('chainId', 1)
+  t.match(await status(), { code: 78, err: /binding-chain/ })
+  alter('account', `0x${'11'.repeat(20)}`)
+  t.match(await status(), { code: 78, err: /not of this device/ })
+})
+
+t.test('a deposit that fails leaves the device and says how to go on', async (t) => {
+  const { code, err } = await create('bob', ['--deposit', '0.5', '--kind', 'direct'])
+  t.equal(code, 69)
+  t.match(err, /warning: key\.pem holds the account key itself/)
+  t.match(err, /the device is made, but its deposit failed: .*0\.5 DNT needed/)
+  t.match(err, new RegExp(`go on with: datanet device topup ${out('bob')} 0\\.5$`))
+  t.ok(existsSync(out('bob/key.pem')))
+  t.notOk(existsSync(out('bob/bob.p12')))
+})

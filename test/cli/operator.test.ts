@@ -1,0 +1,166 @@
+// `client add` and `chain status` against a small server of the test's own: the token, the reload,
+// and everything that can be in the way.
+
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { serverUrl } from '../../cli/data.ts'
+import { defaultConfigText } from '../../config/default.ts'
+import { listening } from '../device/operator-double.ts'
+import { datanet } from './terminal-double.ts'
+
+const status = { chainId: 31337, rpc: 'http://x/v1/chain', connected: true, heardAt: 1_790_000_000 }
+let answer = { status: 200, body: {} as object }
+let seen: {
+  path: string | undefined
+  method: string | undefined
+  authorization: string | undefined
+}[]
+let url: string
+let data: string
+let config: string
+const DEAD = '127.0.0.1:1'
+
+function configWith(listen: string): string {
+  const text = defaultConfigText({ secret: 'qw94tcccu9cvebqzauq82mvf33svabjb' })
+  return `# kept\n${text.replace('127.0.0.1:8080', listen)}`
+}
+
+t.before(async () => {
+  const server = createServer(({ url: path, method, headers }, response) => {
+    seen.push({ path, method, authorization: headers.authorization })
+    response.writeHead(answer.status).end(JSON.stringify(answer.body))
+  })
+  url = await listening(t, server)
+})
+
+t.beforeEach(() => {
+  data = mkdtempSync(join(tmpdir(), 'datanet-data-'))
+  config = join(data, 'datanet.yaml')
+  writeFileSync(config, configWith(url.slice('http://'.length)), { mode: 0o600 })
+  writeFileSync(join(data, 'admin-token'), 'the-token\n')
+  answer = { status: 200, body: {} }
+  seen = []
+})
+t.afterEach(() => rmSync(data, { recursive: true, force: true }))
+
+t.test('client add: the file changed, the secret shown once, the server told', async (t) => {
+  const { code, out, err } = await datanet(['client', 'add', 'lobby', '192.0.2.10', '--data', data])
+  t.equal(code, 0)
+  const secret = /shared secret {3}([2-9a-z]{24,})$/m.exec(out)?.[1] ?? 'none'
+  t.match(out, /authentication {2}port 1812/)
+  t.equal(err, 'the running server has read it')
+  const text = readFileSync(config, 'utf8')
+  t.match(text, /^# kept\n/)
+  t.match(text, new RegExp(`name: lobby\\n\\s+ipaddr: 192.0.2.10\\n\\s+secret: ${secret}\\n`))
+  t.equal(statSync(config).mode & 0o777, 0o600)
+  t.same(seen, [{ path: '/v1/reload', method: 'POST', authorization: 'Bearer the-token' }])
+})
+
+t.test('client add --json', async (t) => {
+  const args = ['client', 'add', 'lobby', '2001:db8::/32', '--config', config, '--data', data]
+  const { code, out } = await datanet([...args, '--json'])
+  t.equal(code, 0)
+  t.match(JSON.parse(out), { name: 'lobby', ipaddr: '2001:db8::/32', auth: 1812, reloaded: true })
+})
+
+t.test('client add through a symbolic link changes the file it names', async (t) => {
+  const link = join(data, 'link.yaml')
+  symlinkSync(config, link)
+  const args = ['client', 'add', 'lobby', '192.0.2.10', '--config', link, '--data', data]
+  t.equal((await datanet(args)).code, 0)
+  t.match(readFileSync(config, 'utf8'), 'name: lobby')
+  t.match(readFileSync(link, 'utf8'), 'name: lobby')
+})
+
+t.test('client add where the server is not there, or does not take it', async (t) => {
+  const add = (name: string) =>
+    datanet(['client', 'add', name, `192.0.2.${name.length}`, '--data', data])
+  const body = { error: { code: 'configuration', message: 'the old one stays in force' } }
+  answer = { status: 422, body }
+  t.match(await add('a'), { code: 0, err: /goes on without it: the old one stays in force/ })
+  answer = { status: 401, body: {} }
+  t.match(await add('ab'), { code: 0, err: /does not accept the token/ })
+  rmSync(join(data, 'admin-token'))
+  t.match(await add('abc'), { code: 0, err: /it will be read at the next start/ })
+  writeFileSync(join(data, 'admin-token'), 'the-token\n')
+  writeFileSync(config, configWith(DEAD))
+  t.match(await add('abcd'), { code: 0, err: 'no server runs; it will be read at the next start' })
+  t.match(readFileSync(config, 'utf8'), 'name: abcd')
+})
+
+t.test('client add refused: nothing is changed and nobody told', async (t) => {
+  const before = readFileSync(config, 'utf8')
+  const cases: [string, string, number, RegExp][] = [
+    ['lobby', '192.0.2.300', 64, /192\.0\.2\.300 must be an IP address/],
+    ['lobby', '192.0.2.10/24', 64, /address bits after the prefix/],
+    ['loopback', '192.0.2.10', 78, /stays as it was; with loopback, clients\[1\]\.name/],
+    ['other', '127.0.0.1/32', 78, /with other, clients\[1\]\.ipaddr/],
+    ['a b', '192.0.2.10', 78, /clients\[1\]\.name/],
+  ]
+  for (const [name, ipaddr, code, err] of cases) {
+    t.match(await datanet(['client', 'add', name, ipaddr, '--data', data]), { code, out: '', err })
+  }
+  t.equal(readFileSync(config, 'utf8'), before)
+  t.same(seen, [])
+  const none = join(data, 'none')
+  t.match(await datanet(['client', 'add', 'a', '192.0.2.1', '--data', none]), {
+    code: 78,
+    err: /does not exist; run `npm start` once/,
+  })
+})
+
+t.test('chain status: text, JSON, stale', async (t) => {
+  answer = { status: 200, body: { ...status, contract: '0xabc\u001b[2J', block: 7, stale: false } }
+  const text = await datanet(['chain', 'status', '--data', data])
+  t.equal(text.code, 0)
+  t.match(text.out, /chain {6}31337 at http:\/\/x\/v1\/chain: connected$/m)
+  t.match(text.out, /block {6}7, durable unknown/)
+  t.notMatch(text.out, '\u001b')
+  t.same(seen, [{ path: '/v1/chain/status', method: 'GET', authorization: 'Bearer the-token' }])
+  const json = await datanet(['chain', 'status', '--data', data, '--json'])
+  t.same(JSON.parse(json.out), answer.body)
+  answer = { status: 200, body: { ...status, connected: false, stale: true } }
+  t.match(await datanet(['chain', 'status', '--data', data]), {
+    code: 69,
+    out: /not connected, stale/,
+  })
+})
+
+t.test('chain status where there is nothing to ask', async (t) => {
+  answer = { status: 401, body: {} }
+  t.match(await datanet(['chain', 'status', '--data', data]), { code: 77, err: /does not accept/ })
+  answer = { status: 503, body: { error: { message: 'starting' } } }
+  t.match(await datanet(['chain', 'status', '--data', data]), { code: 69, err: /: starting$/ })
+  writeFileSync(config, configWith(DEAD))
+  t.match(await datanet(['chain', 'status', '--data', data]), {
+    code: 69,
+    err: 'datanet: no server answers at http://127.0.0.1:1; start it with `npm start`',
+  })
+  t.match(await datanet(['chain', 'status', '--data', join(data, 'none')]), {
+    code: 69,
+    err: /admin-token does not exist; run `npm start` once/,
+  })
+  rmSync(join(data, 'admin-token'))
+  t.match(await datanet(['chain', 'status', '--data', data]), { code: 69 })
+})
+
+t.test('the token goes to the server of the configuration and nowhere else', async (t) => {
+  const env = { DATANET_OPERATOR: url }
+  writeFileSync(config, configWith(DEAD))
+  await datanet(['chain', 'status', '--data', data], { env })
+  await datanet(['client', 'add', 'lobby', '192.0.2.10', '--data', data], { env })
+  t.same(seen, [])
+  const urls: [string, string][] = [
+    ['http: { listen: 0.0.0.0:81 }', 'http://127.0.0.1:81'],
+    ['http: { listen: "[::]:81" }', 'http://127.0.0.1:81'],
+    ['http: { listen: "[::1]:81" }', 'http://[::1]:81'],
+    ['http:\n  listen: localhost:81', 'http://localhost:81'],
+    ['', 'http://127.0.0.1:8080'],
+    [`clients: [{ secret: ${'$'}{X} }]\nhttp: { listen: 127.0.0.1:82 }`, 'http://127.0.0.1:82'],
+  ]
+  for (const [text, expected] of urls) t.equal(serverUrl(text), expected, text)
+  t.throws(() => serverUrl('http: { listen: 127.0.0.1:0 }'), { message: /no fixed port/ })
+})

@@ -1,0 +1,104 @@
+// The device's and the operator's commands as processes against a real server with its embedded
+// chain: enrol, look, top up, add an access point, and what each says when the server is gone.
+
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import {
+  createDevice,
+  type RunningServer,
+  run,
+  runDatanet,
+  startServer,
+  temporaryDirectory,
+  testConfig,
+} from './server.ts'
+
+// A dozen processes that each take a second of scrypt and of loading, on a busy machine.
+t.setTimeout(55_000)
+
+let server: RunningServer
+let directory: string
+const datanet = (...args: string[]) => runDatanet(args, { cwd: directory })
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0))
+    })
+  })
+}
+
+t.before(async () => {
+  directory = temporaryDirectory(t)
+  const listen = `http: { listen: "127.0.0.1:${await freePort()}" }`
+  const config = testConfig().replace('http: { listen: "127.0.0.1:0" }', listen)
+  server = await startServer(t, { directory, config })
+})
+
+t.test('create with a deposit, status, topup', async (t) => {
+  const made = await createDevice(server, 'alice', ['--deposit', '10', '--json'])
+  const status = async () => JSON.parse((await datanet('device', 'status', 'alice', '--json')).out)
+  t.match(await status(), {
+    account: made.account,
+    operator: { reachable: true },
+    escrow: { deposit: `10${'0'.repeat(18)}` },
+    certificate: { problem: null, daysLeft: 29 },
+    deviceKey: 'unset',
+  })
+  const topup = await datanet('device', 'topup', 'alice', '0.5')
+  t.match(topup, { code: 0, out: 'escrow    10.5 DNT with operator 1\n' })
+  t.match(await status(), { escrow: { deposit: `105${'0'.repeat(17)}` }, tokenBalance: '0' })
+})
+
+t.test('.p12 opens with the password and holds the key of cert.pem', async (t) => {
+  const pass = 'pass:correct horse battery staple'
+  const args = ['pkcs12', '-legacy', '-in', join(directory, 'alice/alice.p12'), '-passin', pass]
+  const keys = await run('openssl', [...args, '-nocerts', '-nodes'])
+  t.equal(keys.code, 0, keys.errors)
+  const pem = keys.out.slice(keys.out.indexOf('-----BEGIN'))
+  const [ours, theirs] = await Promise.all([
+    run('openssl', ['x509', '-in', join(directory, 'alice/cert.pem'), '-noout', '-pubkey']),
+    run('openssl', ['pkey', '-pubout'], { input: pem }),
+  ])
+  t.equal(theirs.out, ours.out)
+})
+
+t.test('several devices at once, past the rate limits of faucet and chain', async (t) => {
+  const names = ['b1', 'b2', 'b3']
+  const made = await Promise.all(
+    names.map((name) => createDevice(server, name, ['--deposit', '1'])),
+  )
+  t.equal(new Set(made.map(({ account }) => account)).size, names.length)
+})
+
+t.test('client add reaches the running server; chain status reads it', async (t) => {
+  const at = ['--config', server.configPath, '--data', join(directory, 'data')]
+  const added = await datanet('client', 'add', 'lobby', '192.0.2.10', ...at)
+  t.match(added, { code: 0, errors: 'the running server has read it\n' })
+  t.match(readFileSync(server.configPath, 'utf8'), 'name: lobby')
+  const status = await datanet('chain', 'status', ...at, '--json')
+  t.equal(status.code, 0, status.errors)
+  t.match(JSON.parse(status.out), { chainId: 31337, operatorId: 1, connected: true, stale: false })
+})
+
+t.test('when the server is gone, each command says so and writes nothing', async (t) => {
+  await server.stop()
+  const at = ['--config', server.configPath, '--data', join(directory, 'data')]
+  const create = await datanet('device', 'create', 'late', '--operator', server.url)
+  t.equal(create.code, 69)
+  t.equal(
+    create.errors,
+    `datanet: no operator answers at ${server.url}; start one with \`npm start\` or name one with --operator\n`,
+  )
+  t.match(await datanet('device', 'status', 'late'), { code: 64 })
+  t.match(await datanet('device', 'status', 'alice'), { code: 69, out: /escrow {7}unknown/ })
+  t.match(await datanet('device', 'topup', 'alice', '1'), { code: 69 })
+  t.match(await datanet('chain', 'status', ...at), { code: 69, errors: /no server answers at/ })
+  const added = await datanet('client', 'add', 'roof', '192.0.2.11', ...at)
+  t.match(added, { code: 0, errors: 'no server runs; it will be read at the next start\n' })
+})
