@@ -17,6 +17,8 @@ export const TLS_VERSIONS: readonly TlsVersion[] = ['1.2', '1.3']
 export interface CpuSample {
   readonly server: string
   readonly tls: TlsVersion
+  /** Samples of one round were taken one after another: only they see the same minute of the machine. */
+  readonly round: number
   readonly us: number
   /** Child processes of the server (the embedded chain's node), in the same unit; not part of `us`. */
   readonly childrenUs: number
@@ -61,7 +63,9 @@ export async function measureCpu(
     for (const tls of TLS_VERSIONS) {
       for (const contestant of order) {
         const what = `round ${round + 1} TLS ${tls} ${contestant.name}`
-        const sample = await attempt(bench, what, () => cpuRun(bench, contestant, tls, plan))
+        const sample = await attempt(bench, what, () =>
+          cpuRun(bench, contestant, { ...plan, tls, round }),
+        )
         if (sample === undefined) continue
         samples.push(sample)
         bench.say(`  ${what}: ${sample.us.toFixed(0)} us`)
@@ -74,19 +78,24 @@ export async function measureCpu(
 async function cpuRun(
   bench: Bench,
   contestant: Contestant,
-  tls: TlsVersion,
-  plan: { readonly count: number; readonly inFlight: number },
+  plan: {
+    readonly tls: TlsVersion
+    readonly round: number
+    readonly count: number
+    readonly inFlight: number
+  },
 ): Promise<CpuSample> {
   const server = await contestant.ready(plan.count)
   const before = readCpu(server)
-  const run = { tls, count: plan.count, inFlight: plan.inFlight }
+  const { round, ...run } = plan
   const result = await load(bench, server, run, bench.serverCpu)
   const after = readCpu(server)
   const each = result.done * 1000
   if (result.done === 0) throw new Error(`nothing finished: ${JSON.stringify(result.failures)}`)
   return {
     server: contestant.name,
-    tls,
+    tls: plan.tls,
+    round,
     us: (after.own - before.own) / each,
     childrenUs: (after.children - before.children) / each,
     rounds: result.roundsPerAuth,
@@ -208,6 +217,7 @@ export async function measureEapolTest(
         return {
           server: contestant.name,
           tls,
+          round: 0,
           us: (after.own - before.own) / (done * 1000),
           childrenUs: (after.children - before.children) / (done * 1000),
           rounds: Number.NaN,

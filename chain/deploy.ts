@@ -3,7 +3,7 @@
 // account; called once per start. It never sends anything to a contract it has not checked.
 
 import { createHash } from 'node:crypto'
-import { open, readFile, rename } from 'node:fs/promises'
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AbiCoder } from 'ethers'
 import { type Address, parseAddress } from '../ethereum/address.ts'
@@ -248,6 +248,7 @@ function parseRecord(text: string): Record<string, unknown> {
 
 async function writeRecord(directory: string, deployment: Deployment): Promise<void> {
   const path = join(directory, RECORD)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
   const handle = await open(`${path}.writing`, 'w', 0o600)
   try {
     await handle.writeFile(`${JSON.stringify(deployment, undefined, 2)}\n`)

@@ -155,7 +155,7 @@ function supervise(context: Context, chain: Supervision, unlock: () => void): Em
   const heads = openSocketRpc(`ws://127.0.0.1:${port}`, { onNotification: () => snapshots.wake() })
   const subscribe = (): void => {
     // A lost subscription costs one POLL_MS of delay, so a failure here needs no other answer.
-    heads.request('eth_subscribe', ['newHeads']).catch(() => undefined)
+    heads.request('eth_subscribe', ['newHeads']).then(snapshots.wake, () => undefined)
   }
   subscribe()
   snapshots.wake()

@@ -161,7 +161,7 @@ function connect(options: MirrorOptions, wake: () => void): Rpc & { readonly eve
   const rpc: Rpc = openSocketRpc(options.url, {
     onOpen: () => {
       // Without the subscription the poll still finds every block, only later.
-      rpc.request('eth_subscribe', ['newHeads']).catch(() => undefined)
+      rpc.request('eth_subscribe', ['newHeads']).then(wake, () => undefined)
     },
     onNotification: wake,
     onClose: wake,

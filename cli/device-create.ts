@@ -134,8 +134,9 @@ async function firstDeposit(
   const deposit = { accountKey, amount, operatorUrl: operator.url, operatorId, contract, chainId }
   const chain = readChain(rpc, contract)
   const progress = terminal.err
+  const nowSeconds = Math.floor(terminal.now() / 1000)
   try {
-    return await depositTokens({ ...deposit, token }, { rpc, chain, progress })
+    return await depositTokens({ ...deposit, token }, { rpc, chain, progress, nowSeconds })
   } catch (error) {
     const { message } = exitOf(error)
     const again = `datanet device topup ${near(directory)} ${formatAmount(amount, token.decimals)}`

@@ -47,9 +47,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   try {
     const chain = readChain(link.rpc, contract)
     const chainId = BigInt(device.chainId)
+    const nowSeconds = Math.floor(terminal.now() / 1000)
     const transactionHash = await depositTokens(
       { accountKey, amount, operatorUrl, operatorId, contract, chainId, token },
-      { rpc: link.rpc, chain, progress: terminal.err },
+      { rpc: link.rpc, chain, progress: terminal.err, nowSeconds },
     )
     const { deposit } = await chain.escrow(operatorId, account)
     if (flags.json === true) {

@@ -1,12 +1,20 @@
 // The chain as a device sees it: a few reads of the contract and the token through the operator's
 // RPC URL. Bounded answers, patience with rate limits; signs and sends nothing (funds.ts does).
 
-import { addressOf, datanetInterface, hexOf, tokenInterface } from '../chain/bindings.ts'
+import { addressOf, datanetInterface } from '../chain/bindings.ts'
+import {
+  isServerKey,
+  readChannel,
+  readDeviceKey,
+  readOperator,
+  tokenBalance,
+} from '../chain/calls.ts'
 import { ChainError } from '../chain/error.ts'
 import { bigintOf, resultOf } from '../chain/jsonrpc.ts'
 import { openRpc } from '../chain/rpc.ts'
 import { type RpcRequest, readContract } from '../chain/transactions.ts'
 import type { Address } from '../ethereum/address.ts'
+import { DeviceError } from './error.ts'
 import { requestJson } from './http.ts'
 
 /** A device's escrow with one operator, in base units (D, mu, w of chain/contracts/Types.sol). */
@@ -30,8 +38,7 @@ export interface ChainReader {
   operator(operatorId: number): Promise<RegisteredOperator | undefined>
   /** Whether a server with this key (64 hex digits of SHA-256) may speak for the operator now. */
   isServerKey(operatorId: number, spkiSha256: string): Promise<boolean>
-  /** Undefined where there is no such contract. */
-  token(): Promise<Address | undefined>
+  token(): Promise<Address>
   escrow(operatorId: number, account: Address): Promise<Escrow>
   deviceKey(account: Address, spkiSha256: string): Promise<'unset' | 'enabled' | 'disabled'>
   tokenBalance(token: Address, account: Address): Promise<bigint>
@@ -80,72 +87,37 @@ async function requestHttp(
 
 /** Reads the contract at `contract` through a node. */
 export function readChain(rpc: RpcRequest, contract: Address): ChainReader {
-  const view = (name: string, args: readonly unknown[]): Promise<string> =>
-    readContract(rpc, contract, datanetInterface.encodeFunctionData(name, [...args]))
-
+  const access = { rpc, contract }
   return {
     async chainId() {
       return bigintOf(await rpc.request('eth_chainId', []))
     },
     async operator(operatorId) {
-      const answer = await view('operator', [operatorId]).catch(revertAsNothing)
-      if (isNothing(answer)) return undefined
-      const record = decode('operator', answer)
-      return {
-        account: addressOf(record.getValue('account')),
-        active: record.getValue('active') === true,
+      try {
+        return await readOperator(access, operatorId)
+      } catch (error) {
+        // A revert (no such id) and an answer that is no record (no such contract) mean the same.
+        if (isAnswer(error)) return undefined
+        throw error
       }
     },
-    async isServerKey(operatorId, spkiSha256) {
-      const answer = await view('isServerKey', [operatorId, `0x${spkiSha256}`])
-      return !isNothing(answer) && BigInt(answer) === 1n
-    },
+    isServerKey: (operatorId, spkiSha256) => isServerKey(access, operatorId, spkiSha256),
     async token() {
-      const answer = await view('token', [])
-      return isNothing(answer) ? undefined : addressOf(`0x${hexOf(answer).slice(24)}`)
+      const data = datanetInterface.encodeFunctionData('token')
+      const [token] = datanetInterface.decodeFunctionResult(
+        'token',
+        await readContract(rpc, contract, data),
+      )
+      return addressOf(token)
     },
-    async escrow(operatorId, account) {
-      const record = decode('channel', await view('channel', [operatorId, account]))
-      const amount = (name: string): bigint => BigInt(record.getValue(name))
-      return {
-        deposit: amount('deposit'),
-        reserved: amount('reserved'),
-        highestVoucher: amount('highestVoucher'),
-        withdrawn: amount('withdrawn'),
-      }
-    },
-    async deviceKey(account, spkiSha256) {
-      const found = bigintOf(await view('deviceKey', [account, `0x${spkiSha256}`]))
-      return found === 0n ? 'unset' : found === 1n ? 'enabled' : 'disabled'
-    },
-    async tokenBalance(token, account) {
-      const data = tokenInterface.encodeFunctionData('balanceOf', [account])
-      return bigintOf(await readContract(rpc, token, data))
-    },
+    escrow: (operatorId, account) => readChannel(access, operatorId, account),
+    deviceKey: (account, spkiSha256) => readDeviceKey(access, account, spkiSha256),
+    tokenBalance: (token, account) => tokenBalance({ rpc, token }, account),
     async gasBalance(account) {
       return bigintOf(await rpc.request('eth_getBalance', [account, 'latest']))
     },
   }
 }
 
-/** An address without code answers every call with nothing. */
-const isNothing = (answer: string): boolean => answer === '0x'
-
-function revertAsNothing(error: unknown): string {
-  if (error instanceof ChainError && error.code === 'rpc-error') return '0x'
-  throw error
-}
-
-interface Struct {
-  getValue(name: string): unknown
-}
-
-function decode(name: string, answer: string): { getValue(name: string): string | boolean } {
-  try {
-    const [struct] = datanetInterface.decodeFunctionResult(name, answer)
-    return struct as Struct as { getValue(name: string): string | boolean }
-  } catch (error) {
-    const text = 'the contract answers with something else than this program knows'
-    throw new ChainError('contract-mismatch', text, { cause: error })
-  }
-}
+const isAnswer = (error: unknown): boolean =>
+  error instanceof ChainError ? error.code === 'rpc-error' : !(error instanceof DeviceError)

@@ -1,9 +1,8 @@
 // Tokens into escrow: the faucet on the embedded chain, the account's own tokens on any other, then
-// approve and deposit. Sends transactions of the device's account only. Called by create and topup.
+// the deposit. Sends transactions of the device's account only. Called by create and topup.
 
-import { datanetInterface, tokenInterface } from '../chain/bindings.ts'
-import { bigintOf } from '../chain/jsonrpc.ts'
-import { openSender, type RpcRequest, readContract } from '../chain/transactions.ts'
+import { deposit as depositOwn } from '../chain/calls.ts'
+import type { RpcRequest } from '../chain/transactions.ts'
 import { type Address, checksumAddress } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import { formatAmount } from './amounts.ts'
@@ -22,11 +21,12 @@ export interface Deposit {
   readonly token: { readonly address: Address; readonly symbol: string; readonly decimals: number }
 }
 
-/** The node, and where progress is told. */
+/** The node, where progress is told, and the time (Unix s) that a permit ends by. */
 export interface DepositDeps {
   readonly rpc: RpcRequest
   readonly chain: ChainReader
   readonly progress: (line: string) => void
+  readonly nowSeconds: number
 }
 
 // The faucet gives 1,000 tokens a call and 10 calls a minute: what one minute gives is what one
@@ -49,17 +49,14 @@ const GAS_WEI_LOW = 15n * 10n ** 15n
 export async function depositTokens(deposit: Deposit, deps: DepositDeps): Promise<string> {
   const account = accountOf(deposit.accountKey)
   await drawTokens(deposit, account, deps)
-  const { rpc } = deps
-  const { chainId, accountKey: privateKey, token, contract, amount } = deposit
-  const sender = openSender({ rpc, chainId, privateKey })
-  if ((await allowanceOf(rpc, token.address, account, contract)) < amount) {
-    const data = tokenInterface.encodeFunctionData('approve', [contract, amount])
-    await sender.send({ to: token.address, data, what: 'approve' })
-  }
-  const parts = [{ operator: deposit.operatorId, amount }]
-  const data = datanetInterface.encodeFunctionData('deposit', [parts])
-  const receipt = await sender.send({ to: contract, data, what: 'deposit' })
-  deps.progress(`deposited ${shown(amount, token)} with operator ${deposit.operatorId}`)
+  const { accountKey: privateKey, chainId, contract, token, operatorId, amount } = deposit
+  const receipt = await depositOwn(
+    { rpc: deps.rpc, chainId, contract, token: token.address },
+    { privateKey },
+    [{ operatorId, amount }],
+    deps.nowSeconds,
+  )
+  deps.progress(`deposited ${shown(amount, token)} with operator ${operatorId}`)
   return receipt.transactionHash
 }
 
@@ -121,13 +118,3 @@ function lacking(
 
 const shown = (amount: bigint, token: Deposit['token']): string =>
   `${formatAmount(amount, token.decimals)} ${token.symbol}`
-
-async function allowanceOf(
-  rpc: RpcRequest,
-  token: Address,
-  owner: Address,
-  spender: Address,
-): Promise<bigint> {
-  const data = tokenInterface.encodeFunctionData('allowance', [owner, spender])
-  return bigintOf(await readContract(rpc, token, data))
-}

@@ -6,7 +6,7 @@ import { type ContractPlace, type Contracts, ensureContracts } from '../chain/de
 import { type EmbeddedChain, startEmbeddedChain } from '../chain/embedded.ts'
 import { openFaucet } from '../chain/faucet.ts'
 import { type Mirror, startMirror } from '../chain/mirror.ts'
-import { openMirrorStore } from '../chain/mirror-store.ts'
+import { type MirrorStore, openMirrorStore } from '../chain/mirror-store.ts'
 import { ensureOperator } from '../chain/operator.ts'
 import { openRpc } from '../chain/rpc.ts'
 import type { Config } from '../config/config.ts'
@@ -53,6 +53,7 @@ export async function startChain(o: ChainSideOptions): Promise<ChainSide> {
     config.chain.rpc === 'embedded'
       ? await startEmbeddedChain({ directory: paths.chain, log: chainLog, now })
       : undefined
+  let store: MirrorStore | undefined
   try {
     const place: ContractPlace =
       chain === undefined
@@ -66,7 +67,7 @@ export async function startChain(o: ChainSideOptions): Promise<ChainSide> {
       serverSpkiSha256: o.certificate.spkiSha256,
     })
     if (done !== 'nothing') log.info({ operatorId }, `operator ${done} in the contract`)
-    const store = openMirrorStore(paths.database)
+    store = openMirrorStore(paths.database)
     const mirror = await startMirror({
       ...{ url, store, now, log: chainLog },
       ...{ chainId: contracts.chainId, contract: contracts.contract },
@@ -75,6 +76,7 @@ export async function startChain(o: ChainSideOptions): Promise<ChainSide> {
     })
     return assemble(o, { chain, contracts, operatorId, mirror, store, url })
   } catch (error) {
+    store?.close()
     await chain?.stop()
     throw error
   }
@@ -109,7 +111,7 @@ interface Parts {
   readonly contracts: Contracts
   readonly operatorId: number
   readonly mirror: Mirror
-  readonly store: { close(): void }
+  readonly store: MirrorStore
   readonly url: string
 }
 

@@ -24,9 +24,21 @@ export function readConfig(source: ConfigSource, random: (length: number) => Buf
   try {
     text = readFileSync(source.path, 'utf8')
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    return { problems: [{ path: '', line: 0, message: `can't be read: ${message}` }] }
+    return { problems: [{ path: '', line: 0, message: unreadable(error) }] }
   }
+  // Files are named from where the configuration lies: a service manager starts us anywhere.
   const folder = dirname(resolve(source.path))
-  return parseConfig(text, process.env, (path) => readFileSync(resolve(folder, path), 'utf8'))
+  const at = (path: string): string => resolve(folder, path)
+  const read = parseConfig(text, process.env, (path) => readFileSync(at(path), 'utf8'))
+  if ('problems' in read || read.config.eap.certificate === 'auto') return read
+  const { cert, key } = read.config.eap.certificate
+  const eap = { ...read.config.eap, certificate: { cert: at(cert), key: at(key) } }
+  return { ...read, config: { ...read.config, eap } }
+}
+
+function unreadable(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'ENOENT') return 'does not exist; name the configuration with --config'
+  if (code === 'EISDIR') return 'is a folder; name the configuration file in it with --config'
+  return `can't be read (${code ?? String(error)}); let this user read it`
 }

@@ -11,7 +11,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { accountOf } from '../ethereum/signature.ts'
@@ -42,7 +42,8 @@ export function writeDurably(path: string, text: string, mode: number): void {
   rmSync(temporary, { force: true })
   const file = openSync(temporary, 'wx', mode)
   try {
-    writeSync(file, text)
+    // Not writeSync: on a disk that fills up it writes a part and calls that a success.
+    writeFileSync(file, text)
     fsyncSync(file)
   } finally {
     closeSync(file)

@@ -29,6 +29,8 @@ const CONFIGURATION_CODES = new Set([
   'operator-mismatch',
 ])
 
+const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, ' ')
+
 const systemCode = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : ''
 
@@ -59,20 +61,31 @@ export function portError(error: unknown, endpoint: Endpoint, key: string): Star
   }
 }
 
-/** Any failure during the start, as a line and an exit code. */
+/** SQLITE_FULL: SQLite has its own word for a full disk. */
+const SQLITE_FULL = 13
+
+/** Whether a full disk is behind it, however deep: what wraps it may advise something else. */
+function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (['ENOSPC', 'EDQUOT'].includes(systemCode(error))) return true
+  if ('errcode' in error && error.errcode === SQLITE_FULL) return true
+  return isDiskFull(error.cause)
+}
+
+/** Any failure that ends the server, as a line and an exit code. */
 export function explain(error: unknown): { readonly reason: string; readonly exitCode: number } {
-  if (error instanceof StartError) return { reason: error.message, exitCode: error.exitCode }
+  const text = oneLine(error instanceof Error ? error.message : String(error))
+  if (isDiskFull(error)) {
+    const reason = `the disk is full, nothing was lost: free some space and start again (${text})`
+    return { reason, exitCode: EXIT_UNAVAILABLE }
+  }
+  if (error instanceof StartError) return { reason: text, exitCode: error.exitCode }
   if (error instanceof ChainError) {
     const exitCode = CONFIGURATION_CODES.has(error.code) ? EXIT_CONFIGURATION : EXIT_UNAVAILABLE
-    return { reason: error.message, exitCode }
+    const hint = error.code === 'chain-unreachable' ? '; start that node, or correct chain.rpc' : ''
+    return { reason: `${text}${hint}`, exitCode }
   }
-  const text = error instanceof Error ? error.message : String(error)
   switch (systemCode(error)) {
-    case 'ENOSPC':
-      return {
-        reason: `the disk is full, nothing was lost: free some space (${text})`,
-        exitCode: EXIT_UNAVAILABLE,
-      }
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

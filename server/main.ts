@@ -5,6 +5,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { createSessions } from '../accounting/sessions.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
+import { lockDirectory } from '../chain/lock.ts'
 import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { createDuplicates } from '../radius/duplicates.ts'
@@ -17,7 +18,7 @@ import { type ConfigSource, readConfig } from './config-source.ts'
 import { createConversations } from './conversations.ts'
 import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
 import { endUncovered } from './escrow-watch.ts'
-import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError } from './explain.ts'
+import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError, StartError } from './explain.ts'
 import { openHttp } from './http.ts'
 import { createLog, type Log, rateLimited } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -44,72 +45,111 @@ const DUPLICATES_MAX = 16_384
 const SWEEP_MS = 1_000
 const LOG_ONCE_PER_MS = 10_000
 const LOG_KEYS_MAX = 10_000
+/** Closing takes well under a second; a last snapshot of a large chain a few. */
+const STOP_MAX_MS = 8_000
 
 /** Runs until a signal ends it; resolves with the process's exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
   const asked = signalled(['SIGINT', 'SIGTERM'])
+  // Before the reload is ready there is nothing to read again, but the signal's default would kill.
+  process.on('SIGHUP', () => undefined)
   const undo: Undo = []
   let log: Log | undefined
   try {
     const paths = openDataDirectory(options.dataDir)
+    const lock = lockDirectory(paths.directory)
+    undo.push(() => lock.release())
     const isDefault = options.configPath === undefined
     const source: ConfigSource = { path: options.configPath ?? paths.config, isDefault }
     const read = readConfig(source, randomBytes)
     if ('problems' in read) return reportProblems(source, read.problems)
     log = createLog(read.config.log.level)
     for (const warning of read.warnings) log.warn({ path: warning.path }, warning.message)
-    const { failed } = await start(read.config, source, paths, log, undo)
-    const why = await Promise.race([asked, failed])
-    log.info(`stopping: ${why.text}`)
-    return why.exitCode
+    const { failed } = await start({ config: read.config, source, paths, log, undo, asked })
+    const signal = await Promise.race([asked.signal, failed])
+    log.info(`stopping: ${signal}`)
+    return 0
   } catch (error) {
     const { reason, exitCode } = explain(error)
-    log?.fatal({ err: error }, 'the server could not start')
+    log?.fatal({ err: error }, reason)
     process.stderr.write(`datanet: ${reason}\n`)
     return exitCode
   } finally {
-    for (const step of undo.reverse()) await step()
-    log?.info('stopped')
+    await takeDown(undo, log)
   }
 }
 
-interface Ending {
-  readonly text: string
-  readonly exitCode: number
-}
-
-/** A second signal of the same kind finds no handler any more and ends the process at once. */
-function signalled(signals: readonly NodeJS.Signals[]): Promise<Ending> {
-  return new Promise((resolve) => {
-    for (const signal of signals) {
-      process.once(signal, () => resolve({ text: signal, exitCode: 0 }))
+/** One part that can't be stopped must not keep the others running. */
+async function takeDown(undo: Undo, log: Log | undefined): Promise<void> {
+  for (const step of undo.reverse()) {
+    try {
+      await step()
+    } catch (error) {
+      log?.error({ err: error }, 'a part of the server could not be stopped')
     }
-  })
+  }
+  log?.info('stopped')
 }
 
-function reportProblems(source: ConfigSource, problems: readonly ConfigProblem[]): number {
-  for (const problem of problems) {
-    process.stderr.write(`${source.path}:${problem.line}: ${problem.path}: ${problem.message}\n`)
-  }
-  return EXIT_CONFIGURATION
+interface Asked {
+  readonly signal: Promise<NodeJS.Signals>
+  already(): boolean
 }
 
 /**
- * Builds every part and opens the ports; `failed` resolves with a failure that must end the server.
+ * The first of the signals. The second one, whichever it is, finds no handler any more and ends the
+ * process at once; a part that hangs while it starts or stops is not waited for much longer.
  */
-async function start(
-  config: Config,
-  source: ConfigSource,
-  paths: DataPaths,
-  log: Log,
-  undo: Undo,
-): Promise<{ failed: Promise<Ending> }> {
+function signalled(signals: readonly NodeJS.Signals[]): Asked {
+  const first = Promise.withResolvers<NodeJS.Signals>()
+  let already = false
+  const listener = (signal: NodeJS.Signals): void => {
+    already = true
+    for (const each of signals) process.removeListener(each, listener)
+    // Nothing is lost: what anyone was told is on disk, and the kernel ends the embedded chain.
+    setTimeout(() => process.exit(0), STOP_MAX_MS).unref()
+    first.resolve(signal)
+  }
+  for (const signal of signals) process.on(signal, listener)
+  return { signal: first.promise, already: () => already }
+}
+
+function reportProblems({ path }: ConfigSource, problems: readonly ConfigProblem[]): number {
+  for (const { line, path: key, message } of problems) {
+    const place = line === 0 ? path : `${path}:${line}`
+    process.stderr.write(`${place}: ${key === '' ? '' : `${key}: `}${message}\n`)
+  }
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
+  process.stderr.write(`datanet: not started: correct the ${count} above in ${path}\n`)
+  return EXIT_CONFIGURATION
+}
+
+interface StartOptions {
+  readonly config: Config
+  readonly source: ConfigSource
+  readonly paths: DataPaths
+  readonly log: Log
+  readonly undo: Undo
+  readonly asked: Asked
+}
+
+/**
+ * Builds every part and opens the ports; `failed` rejects with a failure that must end the server.
+ */
+async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
+  const { config, source, paths, log, undo } = o
   const deps = { now: Date.now, random: randomBytes }
   const operatorKey = readOperatorKey(paths, randomBytes)
   const adminToken = readAdminToken(paths, randomBytes)
   const certificate = loadOperatorCertificate(config, paths, deps)
   const chain = await startChain({ config, paths, operatorKey, certificate, log, ...deps })
   undo.push(() => chain.stop())
+  const failed = chain.failed.then((text) => {
+    throw new StartError(EXIT_UNAVAILABLE, text)
+  })
+  // Without a listener the rejection would end the process before this one is waited for.
+  failed.catch(() => undefined)
+  if (o.asked.already()) return { failed }
 
   let runtime = buildRuntime(config, certificate, chain.facts.token.decimals)
   const current = (): Runtime => runtime
@@ -151,7 +191,7 @@ async function start(
   const listening = { ...ports, http: http.endpoint }
   log.info(listening, 'ready to process requests')
   process.stdout.write(banner(config, listening, current().nasOf('127.0.0.1')?.secret))
-  return { failed: chain.failed.then((text) => ({ text, exitCode: EXIT_UNAVAILABLE })) }
+  return { failed }
 }
 
 /** The tables of sessions and conversations, and what answering an Access-Request takes. */

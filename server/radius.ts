@@ -72,7 +72,7 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
     deps.metrics.requests.inc({ port: deps.port })
     const nas = deps.nasOf(source.address)
     if (nas === undefined) {
-      const text = `Ignoring request to ${deps.port} address from unknown client ${source.address}`
+      const text = `Ignoring request to ${deps.port} address from unknown client ${source.address} port ${source.port}`
       return drop('unknown-client', source, text)
     }
     const request = open(datagram, nas, source)

@@ -25,15 +25,21 @@ function needsRestart(before: Config, after: Config): string[] {
   const fixed: readonly [string, unknown, unknown][] = [
     ['radius.auth', before.radius.auth, after.radius.auth],
     ['radius.accounting', before.radius.accounting, after.radius.accounting],
+    ['radius.duplicate_cache', before.radius.duplicateCacheMs, after.radius.duplicateCacheMs],
+    ['radius.queue_max', before.radius.queueMax, after.radius.queueMax],
     ['http.listen', before.http.listen, after.http.listen],
-    ['chain', before.chain, after.chain],
-    ['log', before.log, after.log],
+    ['chain.rpc', before.chain.rpc, after.chain.rpc],
+    ['chain.contract', before.chain.contract, after.chain.contract],
+    ['chain.confirmations', before.chain.confirmations, after.chain.confirmations],
+    ['log.level', before.log.level, after.log.level],
   ]
   return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key)
 }
 
 /** The reload; gives the problems, none meaning that the new configuration is in force. */
 export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
+  // Sockets and chain stay as the start made them, however many reloads follow.
+  const started = deps.runtime().config
   return () => {
     const read = readConfig(deps.source, deps.random)
     if ('problems' in read) {
@@ -43,11 +49,11 @@ export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
     try {
       const certificate = deps.loadCertificate(read.config)
       if (!deps.pinnedSpki().includes(certificate.spkiSha256)) {
-        throw new Error('its key is not the one registered on chain; restart to register it')
+        const text = 'its key is not the one registered on chain; restart to register it'
+        throw new Error(`eap.certificate: ${text}`)
       }
-      const before = deps.runtime().config
       deps.replace(deps.build(read.config, certificate))
-      const restart = needsRestart(before, read.config)
+      const restart = needsRestart(started, read.config)
       for (const warning of read.warnings) deps.log.warn({ path: warning.path }, warning.message)
       if (restart.length > 0) deps.log.warn({ keys: restart }, 'changed keys that need a restart')
       deps.log.info({ clients: read.config.clients.length }, 'configuration reloaded')
@@ -55,7 +61,7 @@ export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       deps.log.error({ reason: message }, 'reload refused: the old configuration stays')
-      return [{ path: 'eap.certificate', line: 0, message }]
+      return [{ path: '', line: 0, message }]
     }
   }
 }

@@ -242,7 +242,7 @@ t.test(
     t.not(second.contract, first.contract)
     t.equal(second.token, first.token, 'balances of the token stay')
 
-    const other = temporaryDirectory(t)
+    const other = join(temporaryDirectory(t), 'not', 'there yet')
     const url = chain.url.replace('http:', 'ws:')
     const external = (contract: string): Promise<unknown> => {
       const address = contract === 'auto' ? contract : (parseAddress(contract) ?? 'auto')

@@ -1,5 +1,5 @@
-// JSON-RPC over a websocket that the test plays by hand: answers out of order, notifications, silence,
-// and connections that end. The server side is the few bytes of RFC 6455 this needs.
+// JSON-RPC over a websocket that the test plays by hand: answers out of order, notifications,
+// silence, and connections that end. The server side is the few bytes of RFC 6455 this needs.
 
 import { createHash } from 'node:crypto'
 import { createServer, type Server } from 'node:http'

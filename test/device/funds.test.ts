@@ -31,7 +31,7 @@ async function deposit(t: { teardown(f: () => Promise<void>): void }, lies: Lies
       chainId: 31337n,
       token: { address: TOKEN, symbol: 'DNT', decimals: 18 },
     },
-    { rpc, chain, progress: (line) => said.push(line) },
+    { rpc, chain, progress: (line) => said.push(line), nowSeconds: 1_790_000_000 },
   )
   const faucetCalls = () => double.requests.filter((path) => path === '/v1/faucet').length
   return { result, said, faucetCalls }

@@ -146,7 +146,8 @@ function chainAnswer(lies: Lies, method: string, params: [{ to: string; data: st
   const { to, data } = params[0]
   if (to === TOKEN) {
     const call = tokenInterface.parseTransaction({ data })
-    return tokenInterface.encodeFunctionResult(call?.name ?? '', [lies.balance ?? 0n])
+    if (call?.name !== 'balanceOf') return undefined
+    return tokenInterface.encodeFunctionResult('balanceOf', [lies.balance ?? 0n])
   }
   if (to !== CONTRACT) return '0x' // no code there
   const call = datanetInterface.parseTransaction({ data })

@@ -116,7 +116,7 @@ t.test('every field of the answer is held to its form', async (t) => {
     ['token', { ...token, decimals: '18' }],
     ['token', { ...token, symbol: 'D\nT' }],
     ['serverSpkiSha256', genuine.spkiSha256.toUpperCase()],
-    ['serverName', 'radius.x.invalid"\n\tca_cert="/tmp/evil'],
+    ['serverName', 'radius.x.invalid"\n\tca_cert="/evil'],
     ['certificates', []],
     ['certificates', [genuine.certificatePem]],
     ['certificates', [genuine.certificatePem, '']],
