@@ -139,9 +139,15 @@ address of the Datanet contract on chain ${chainId}`
 check chain.contract and chain.rpc`
     throw new ChainError('contract-missing', text)
   }
-  const described = await describe(rpc, chainId, contract)
   const recorded = await readRecord(directory)
-  if (recorded?.contract === contract && recorded.chainId === `${chainId}`) {
+  // The same address under another chain id: a copy, whose deposits are not the ones we know.
+  if (recorded?.contract === contract && recorded.chainId !== `${chainId}`) {
+    const text = `the Ethereum node at ${rpc.host} is of chain ${chainId}, but ${directory} is of \
+chain ${recorded.chainId}; correct chain.rpc, or use another data directory`
+    throw new ChainError('wrong-chain-id', text)
+  }
+  const described = await describe(rpc, chainId, contract)
+  if (recorded?.contract === contract) {
     return { ...described, deployBlock: recorded.deployBlock }
   }
   const deployBlock = await findDeployBlock(rpc, contract)

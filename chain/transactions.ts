@@ -3,7 +3,7 @@
 // deploy.ts and faucet.ts in the server and by the device's program.
 
 import { Transaction, Wallet } from 'ethers'
-import type { Address } from '../ethereum/address.ts'
+import { type Address, checksumAddress } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import { addressOf, revertReason } from './bindings.ts'
 import { ChainError, reasonOf } from './error.ts'
@@ -106,7 +106,7 @@ export function openSender(o: {
       } catch (error) {
         // Another sender of the same account took the nonce between our question and our answer.
         const nonceTaken = /nonce too low|replacement transaction/i.test(reasonOf(error))
-        if (!nonceTaken || attempt === NONCE_ATTEMPTS_MAX) throw failed(call, error)
+        if (!nonceTaken || attempt === NONCE_ATTEMPTS_MAX) throw withoutGas(account, call, error)
       }
     }
   }
@@ -134,7 +134,7 @@ async function estimateGas(rpc: RpcRequest, from: Address, call: Call): Promise<
     const generous = (estimate * 6n) / 5n
     return generous < TRANSACTION_GAS_MAX ? generous : TRANSACTION_GAS_MAX
   } catch (error) {
-    throw failed(call, error)
+    throw withoutGas(from, call, error)
   }
 }
 
@@ -177,6 +177,14 @@ async function receiptOf(
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
   }
+}
+
+/** Nodes say it before they mine; by their words, since JSON-RPC has no code for it. */
+function withoutGas(account: Address, call: Call, error: unknown): ChainError {
+  if (!/insufficient funds/i.test(reasonOf(error))) return failed(call, error)
+  const text = `${call.what} can't be paid for: account ${checksumAddress(account)} needs the \
+chain's coin for gas; send it some`
+  return new ChainError('insufficient-funds', text, { cause: error })
 }
 
 function failed(call: Call, error: unknown): ChainError {

@@ -11,6 +11,8 @@ const reasons: Readonly<Record<string, string>> = {
   NO_SHARED_SIGNATURE_ALGORITHMS: 'tls-no-shared-signature-algorithm',
   NO_SUITABLE_SIGNATURE_ALGORITHM: 'tls-no-shared-signature-algorithm',
   PEER_DID_NOT_RETURN_A_CERTIFICATE: 'tls-no-certificate',
+  // A certificate without its key: the peer's CertificateVerify is by another one.
+  PROVIDER_SIGNATURE_FAILURE: 'tls-bad-signature',
   WRONG_VERSION_NUMBER: 'tls-garbage',
   HTTP_REQUEST: 'tls-garbage',
   HTTPS_PROXY_REQUEST: 'tls-garbage',

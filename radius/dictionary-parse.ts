@@ -43,39 +43,44 @@ export interface Include {
 
 const vendorSpecificType = 26
 
-// RFC 8044's own names stand beside the ones of FreeRADIUS v3.
-const dataTypes: Readonly<Record<string, DataType>> = {
-  integer: 'integer',
-  uint32: 'integer',
-  enum: 'integer',
-  integer64: 'integer64',
-  uint64: 'integer64',
-  signed: 'signed',
-  int32: 'signed',
-  byte: 'byte',
-  uint8: 'byte',
-  short: 'short',
-  uint16: 'short',
-  date: 'date',
-  time: 'date',
-  string: 'string',
-  text: 'string',
-  octets: 'octets',
-  abinary: 'abinary',
-  ipaddr: 'ipaddr',
-  ipv4addr: 'ipaddr',
-  ipv4prefix: 'ipv4prefix',
-  ipv6addr: 'ipv6addr',
-  ipv6prefix: 'ipv6prefix',
-  'combo-ip': 'combo-ip',
-  ifid: 'ifid',
-  ether: 'ether',
-  tlv: 'tlv',
-  vsa: 'vsa',
-  evs: 'evs',
-  extended: 'extended',
-  'long-extended': 'long-extended',
-}
+const dataTypes: ReadonlySet<string> = new Set<DataType>([
+  'integer',
+  'integer64',
+  'signed',
+  'byte',
+  'short',
+  'date',
+  'string',
+  'octets',
+  'abinary',
+  'ipaddr',
+  'ipv4prefix',
+  'ipv6addr',
+  'ipv6prefix',
+  'combo-ip',
+  'ifid',
+  'ether',
+  'tlv',
+  'vsa',
+  'evs',
+  'extended',
+  'long-extended',
+])
+
+/** RFC 8044's own names, and FreeRADIUS 4's, for types FreeRADIUS v3 spells otherwise. */
+const typeAliases: ReadonlyMap<string, DataType> = new Map([
+  ['uint32', 'integer'],
+  ['enum', 'integer'],
+  ['uint64', 'integer64'],
+  ['int32', 'signed'],
+  ['uint8', 'byte'],
+  ['uint16', 'short'],
+  ['time', 'date'],
+  ['text', 'string'],
+  ['ipv4addr', 'ipaddr'],
+])
+
+const isDataType = (name: string): name is DataType => dataTypes.has(name)
 
 /** Flags with no meaning on the wire: several allowed, log policy, only inside FreeRADIUS. */
 const idleFlags = new Set(['array', 'secret', 'virtual', 'internal'])
@@ -111,7 +116,8 @@ function parsePath(text: string, where: string): number[] {
 
 function parseType(text: string, where: string): { type: DataType; length: number | undefined } {
   const match = /^([a-z0-9-]+)(?:\[([0-9]+)\])?$/.exec(text.toLowerCase())
-  const type = dataTypes[match?.[1] ?? '']
+  const name = match?.[1] ?? ''
+  const type = isDataType(name) ? name : typeAliases.get(name)
   if (type === undefined) throw malformed(where, `unknown type "${text}"`)
   return { type, length: match?.[2] === undefined ? undefined : Number(match[2]) }
 }

@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { accountOf } from '../ethereum/signature.ts'
+import { EXIT_CONFIGURATION, StartError } from './explain.ts'
 
 /** The files of data/, as absolute paths. */
 export function dataPaths(directory: string) {
@@ -88,10 +89,15 @@ export function readOperatorKey(paths: DataPaths, random: (length: number) => Bu
   }
   const text = readOrCreate(paths.operatorKey, 0o600, make).trim()
   const hex = /^(?:0x)?([0-9a-fA-F]{64})$/.exec(text)?.[1]
-  if (hex === undefined) {
-    throw new Error(`${paths.operatorKey} is not a private key: 64 hex digits are expected`)
+  const key = Buffer.from(hex ?? '', 'hex')
+  try {
+    accountOf(key)
+  } catch (cause) {
+    const way = 'put the right file back, or move this one away to begin with a new account'
+    const reason = `${paths.operatorKey} holds no private key (64 hex digits): ${way}`
+    throw new StartError(EXIT_CONFIGURATION, reason, { cause })
   }
-  return Buffer.from(hex, 'hex')
+  return key
 }
 
 /** The bearer token of the operator's HTTP calls, made at the first start. */

@@ -2,12 +2,13 @@
 // runs, turned into what the hot path reads: the NAS lookup, priced tariffs, the TLS engine. A new
 // one replaces the old one whole, or not at all. Called by main.ts and reload.ts.
 
-import { priceTariff, type Tariff } from '../accounting/tariff.ts'
+import { priceTariff, type Tariff, type TariffTerms } from '../accounting/tariff.ts'
 import { nasLookup } from '../config/clients.ts'
 import type { Config, NasEntry } from '../config/config.ts'
 import { createNodeTlsEngine } from '../eap/tls.ts'
 import type { AccessRules } from './access.ts'
 import type { OperatorCertificate } from './certificate.ts'
+import { EXIT_CONFIGURATION, StartError } from './explain.ts'
 
 /** Everything a reload replaces. */
 export interface Runtime {
@@ -17,9 +18,19 @@ export interface Runtime {
   readonly rules: AccessRules
 }
 
+/** Only the token, which is known late, says whether a price is fine enough. */
+function priced(name: string, terms: TariffTerms, tokenDecimals: number): Tariff {
+  try {
+    return priceTariff(name, terms, tokenDecimals)
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+    throw new StartError(EXIT_CONFIGURATION, cause.message, { cause })
+  }
+}
+
 /**
- * Builds it; throws RangeError for a price finer than the token, or OpenSSL's error for a bad key
- * pair.
+ * Builds it; throws StartError for a price finer than the token, or OpenSSL's error for a key pair
+ * it does not take.
  */
 export function buildRuntime(
   config: Config,
@@ -28,7 +39,7 @@ export function buildRuntime(
 ): Runtime {
   const tariffs = new Map<string, Tariff>()
   for (const [name, terms] of config.tariffs) {
-    tariffs.set(name, priceTariff(name, terms, tokenDecimals))
+    tariffs.set(name, priced(name, terms, tokenDecimals))
   }
   const engine = createNodeTlsEngine({
     certificatePem: certificate.certificatePem,

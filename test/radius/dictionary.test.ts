@@ -180,7 +180,7 @@ t.test('the shipped files: licence headers, and the attributes we use', async (t
     ['Mikrotik-Rate-Limit', '26.14988.8', 'string'],
     ['TPLink-Recv-limit', '26.11863.1', 'integer'],
     ['Cisco-AVPair', '26.9.1', 'string'],
-    ['HS20-Terms-And-Conditions-Filtering', '26.40808.9', 'integer'],
+    ['HS20-AP-Version', '26.40808.2', 'byte'],
   ]
   for (const [name, path, type] of known) {
     const definition = findByName(dictionary, name)

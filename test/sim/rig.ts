@@ -151,7 +151,8 @@ export function createRig(options: RigOptions) {
   const now = (): number => clock.nowMs
   const random = seeded(`${options.seed} server`)
   const metrics = createMetrics()
-  const log = pino({ level: 'silent' })
+  const faults: string[] = []
+  const log = pino({ level: 'error', base: null }, { write: (line) => void faults.push(line) })
   const ends: { readonly session: Session; readonly why: SessionEnd }[] = []
   const sessions = createSessions(10_000, (session, why) => ends.push({ session, why }))
   const limits = { conversationsMax: options.conversationsMax, idleMs: options.idleMs }
@@ -189,6 +190,8 @@ export function createRig(options: RigOptions) {
       },
     })
   return {
+    /** What was logged as an error: faults of ours, one JSON line each. */
+    faults,
     ...{ clock, metrics, ends, sessions, conversations, duplicates, chain, reached, options },
     auth: open('auth'),
     accounting: open('accounting'),
