@@ -1,5 +1,6 @@
-// The three servers of the comparison behind one shape: start, restart when a server is known to refuse
-// after so many conversations, warm up before anything is measured, stop. Called by phases.ts.
+// The three servers of the comparison behind one shape: start, restart when a server is known to
+// refuse after so many conversations, warm up before anything is measured, stop. Called by
+// phases.ts.
 
 import { runLoad } from './generator.ts'
 import type { LoadCredential, LoadResult, LoadSpec } from './load.ts'

@@ -1,5 +1,6 @@
-// `npm run bench:eap`: our whole server beside FreeRADIUS and hostapd under the same EAP-TLS load, with the
-// same certificates, on the same CPU. Owns the order of things and their end; measures nothing itself.
+// `npm run bench:eap`: our whole server beside FreeRADIUS and hostapd under the same EAP-TLS load,
+// with the same certificates, on the same CPU. Owns the order of things and their end; measures
+// nothing itself.
 
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -67,7 +68,9 @@ const say = (line: string): void => {
   process.stderr.write(`${line}\n`)
 }
 
-/** Certificates of our server where it runs, else plain ones: the others can be measured without us. */
+/**
+ * Certificates of our server where it runs, else plain ones: the others can be measured without us.
+ */
 async function prepare(
   options: OursOptions,
   wanted: boolean,
@@ -142,9 +145,10 @@ async function measure(
     if (phases.includes(phase)) say(`phase ${phase}`)
     return phases.includes(phase)
   }
-  const [processor] = cpus()
+  const model = cpus()[0]?.model ?? 'unknown processor'
+  const runtime = `Node ${process.version}, groups ${values.groups}`
   return {
-    machine: `${processor?.model ?? 'unknown processor'}, ${availableParallelism()} CPUs, Node ${process.version}, groups ${values.groups}`,
+    machine: `${model}, ${availableParallelism()} CPUs, ${runtime}`,
     ours: OURS,
     notes,
     cpu: has('cpu') ? await measureCpu(bench, contestants, plan) : [],
@@ -152,6 +156,13 @@ async function measure(
     eapol: has('eapol') ? await measureEapolTest(bench, contestants, trust, size.eapolRepeats) : [],
     memory: has('memory') ? await measureMemory(bench, contestants, size.halfOpen) : [],
   }
+}
+
+/** Conversations of our server that did not end in an accept with equal keys, in all phases. */
+function lostByUs(report: BenchReport): number {
+  const samples = [...report.cpu, ...report.throughput, ...report.eapol]
+  const own = samples.filter((sample) => sample.server === OURS)
+  return own.reduce((sum, sample) => sum + sample.failed, 0)
 }
 
 /** The servers of --servers that start and answer; one that does not is a note, not an end. */
@@ -209,7 +220,8 @@ async function main(): Promise<void> {
     const report = await measure(bench, contestants, enrolment, notes)
     process.stdout.write(reportText(report))
     if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(report, null, 2))
-    if (contestants.length === 0) process.exitCode = 1
+    // A server that was asked for and left out, or a conversation of ours lost, is a failed run.
+    if (notes.length > 0 || lostByUs(report) > 0) process.exitCode = 1
   } finally {
     for (const contestant of contestants) await contestant.stop()
     rmSync(directory, { recursive: true, force: true })

@@ -1,5 +1,5 @@
-// Runs the load generator as a process of its own and reads its one line of JSON. Owns the time limit: a
-// server that stops answering costs one run, never the benchmark. Called by phases.ts.
+// Runs the load generator as a process of its own and reads its one line of JSON. Owns the time
+// limit: a server that stops answering costs one run, never the benchmark. Called by phases.ts.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
-// The load generator: N EAP-TLS authentications with K in flight against one server, as a process of its
-// own so that its CPU is not the server's. `node bench/load.ts SPEC.json` prints one line of JSON.
-// It checks every reply and every key; it starts no server. Called by bench/eap.ts.
+// The load generator: N EAP-TLS authentications with K in flight against one server, as a process
+// of its own so that its CPU is not the server's. `node bench/load.ts SPEC.json` prints one line of
+// JSON. It checks every reply and every key; it starts no server. Called by bench/eap.ts.
 
 import { readFileSync } from 'node:fs'
 import { authenticate } from '../test/peer/peer.ts'
@@ -8,7 +8,10 @@ import { createSupplicant, type TlsVersion } from '../test/peer/tls.ts'
 import { openTransport } from '../test/peer/transport.ts'
 import { percentile } from './table.ts'
 
-/** One run. Station n uses credential n modulo their number, so a station always has the same account. */
+/**
+ * One run. Station n uses credential n modulo their number, so a station always has the same
+ * account.
+ */
 export interface LoadSpec {
   readonly port: number
   readonly secret: string
@@ -20,7 +23,10 @@ export interface LoadSpec {
   readonly inFlight: number
   /** First station number; conversations left half open need stations no later run uses. */
   readonly firstStation: number
-  /** How many Calling-Station-Ids take turns; more than inFlight, a server holds one conversation each. */
+  /**
+   * How many Calling-Station-Ids take turns; more than inFlight, a server holds one conversation
+   * each.
+   */
   readonly stations: number
   /** Leave each conversation half open after that many rounds. */
   readonly abandonAfterRounds?: number

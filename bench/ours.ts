@@ -1,6 +1,6 @@
-// Starts our whole server as an operator runs it (`datanet serve`, embedded chain, bindings and escrow
-// checked) and enrols accounts with bound certificates and deposits through its public HTTP side only.
-// Measures nothing. Called by contestants.ts.
+// Starts our whole server as an operator runs it (`datanet serve`, embedded chain, bindings and
+// escrow checked) and enrols accounts with bound certificates and deposits through its public HTTP
+// side only. Measures nothing. Called by contestants.ts.
 
 import { createPublicKey, randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -87,7 +87,7 @@ radius:
   auth: 127.0.0.1:${ports.auth}
   accounting: 127.0.0.1:${ports.accounting}
   reject_delay: 0s
-eap: { fragment_size: ${fragmentSize}, sessions_max: 16384 }
+eap: { fragment_size: ${fragmentSize} }
 clients:
   - { name: bench, ipaddr: 127.0.0.1, secret: ${secret}, nas_type: hostapd }
 tariffs:
@@ -139,8 +139,8 @@ export async function enrol(options: OursOptions, accounts: number): Promise<Enr
   const keys = Array.from({ length: accounts }, () => randomBytes(32))
   await deposit(url, operator, keys.map(accountOf))
   const credentials: LoadCredential[] = []
-  // Short names: servers that check chains list the names they trust in their flight, which must not
-  // cost them a fragment that ours, which lists none, does not send.
+  // Short names: servers that check chains list the names they trust in their flight, which must
+  // not cost them a fragment that ours, which lists none, does not send.
   for (const [number, accountKey] of keys.entries()) {
     const domain = { chainId: BigInt(operator.chainId), contract, name: `b${number}` }
     const keyPem = deriveDeviceKey({ accountKey, ...domain })

@@ -1,6 +1,6 @@
-// Starts and stops the two RADIUS/EAP servers everybody knows, FreeRADIUS and hostapd, on free loopback
-// ports with the leanest configuration that does EAP-TLS. Installs nothing; a missing program is an
-// error with its name. Called by the benchmark and by interop tests.
+// Starts and stops the two RADIUS/EAP servers everybody knows, FreeRADIUS and hostapd, on free
+// loopback ports with the leanest configuration that does EAP-TLS. Installs nothing; a missing
+// program is an error with its name. Called by the benchmark and by interop tests.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -9,15 +9,26 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { udpPortOpen } from './schedstat.ts'
 
-/** What a server needs. `directory` is created; its files are the server's whole configuration and log. */
+/**
+ * What a server needs. `directory` is created; its files are the server's whole configuration and
+ * log.
+ */
 export interface PeerServerOptions {
   readonly directory: string
   readonly secret: string
-  /** PEM texts: exactly the chain the server sends, its key, and what it trusts as client certificates. */
+  /**
+   * PEM texts: exactly the chain the server sends, its key, and what it trusts as client
+   * certificates.
+   */
   readonly certificatePem: string
   readonly keyPem: string
   readonly clientCaPem: string
   readonly fragmentSize: number
+  /**
+   * FreeRADIUS's `ecdh_curve`, the one group it then takes; absent: as it is shipped, OpenSSL's
+   * list.
+   */
+  readonly curve?: string
   /** CPU to pin to; absent: any. */
   readonly cpu?: number
 }
@@ -52,7 +63,10 @@ export async function freeUdpPort(): Promise<number> {
   return port
 }
 
-/** Starts a command, pinned where asked; its output goes to a file. Fails where it ends or stays silent. */
+/**
+ * Starts a command, pinned where asked; its output goes to a file. Fails where it ends or stays
+ * silent.
+ */
 export async function startServer(options: {
   readonly name: string
   readonly command: readonly string[]
@@ -191,7 +205,7 @@ modules {
       ca_file = ${directory}/ca.pem
       auto_chain = no
       cipher_list = "DEFAULT"
-      ecdh_curve = ""
+      ecdh_curve = "${options.curve ?? ''}"
       tls_min_version = "1.2"
       tls_max_version = "1.3"
       fragment_size = ${fragmentSize}
@@ -221,7 +235,10 @@ server default {
 `
 }
 
-/** hostapd without a radio as RADIUS server. It serves about 1,000 conversations, then refuses for a minute. */
+/**
+ * hostapd without a radio as RADIUS server. It serves about 1,000 conversations, then refuses for a
+ * minute.
+ */
 export async function startHostapd(options: PeerServerOptions): Promise<RunningServer> {
   const port = await freeUdpPort()
   const { directory } = options

@@ -1,5 +1,6 @@
-// What is measured, phase by phase: CPU per authentication, throughput, memory, and eapol_test one by one.
-// A run that fails is noted and the next goes on. Prints nothing but progress. Called by eap.ts.
+// What is measured, phase by phase: CPU per authentication, throughput, memory, and eapol_test one
+// by one. A run that fails is noted and the next goes on. Prints nothing but progress. Called by
+// eap.ts.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,10 +18,15 @@ export const TLS_VERSIONS: readonly TlsVersion[] = ['1.2', '1.3']
 export interface CpuSample {
   readonly server: string
   readonly tls: TlsVersion
-  /** Samples of one round were taken one after another: only they see the same minute of the machine. */
+  /**
+   * Samples of one round were taken one after another: only they see the same minute of the
+   * machine.
+   */
   readonly round: number
   readonly us: number
-  /** Child processes of the server (the embedded chain's node), in the same unit; not part of `us`. */
+  /**
+   * Child processes of the server (the embedded chain's node), in the same unit; not part of `us`.
+   */
   readonly childrenUs: number
   readonly rounds: number
   readonly failed: number
@@ -50,7 +56,10 @@ async function attempt<Value>(
   }
 }
 
-/** Everything pinned to one CPU, servers interleaved in each round, the order turning from round to round. */
+/**
+ * Everything pinned to one CPU, servers interleaved in each round, the order turning from round to
+ * round.
+ */
 export async function measureCpu(
   bench: Bench,
   contestants: readonly Contestant[],
@@ -129,9 +138,8 @@ export async function measureThroughput(
       })
       if (sample === undefined) continue
       samples.push(sample)
-      bench.say(
-        `  ${what}: ${sample.authPerSecond.toFixed(0)}/s, ${sample.failed} lost ${JSON.stringify(sample.failures)}`,
-      )
+      const lost = `${sample.failed} lost ${JSON.stringify(sample.failures)}`
+      bench.say(`  ${what}: ${sample.authPerSecond.toFixed(0)}/s, ${lost}`)
     }
   }
   return samples
@@ -196,7 +204,9 @@ export interface EapolTrust {
   readonly serverName: string
 }
 
-/** eapol_test, one authentication after another: the figure others can repeat without our generator. */
+/**
+ * eapol_test, one authentication after another: the figure others can repeat without our generator.
+ */
 export async function measureEapolTest(
   bench: Bench,
   contestants: readonly Contestant[],

@@ -1,5 +1,5 @@
-// The benchmark's figures as one readable text: medians, ratios with their verdict, and what to make of
-// them. Pure. Called by eap.ts.
+// The benchmark's figures as one readable text: medians, ratios with their verdict, and what to
+// make of them. Pure. Called by eap.ts.
 
 import type { CpuSample, MemorySample, ThroughputSample } from './phases.ts'
 import { figure, median, ratio, table } from './table.ts'

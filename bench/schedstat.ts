@@ -1,5 +1,5 @@
-// What a process has used, read from /proc: CPU in nanoseconds over all its threads, and resident memory.
-// Linux only. Never signals a process. Called by the benchmark.
+// What a process has used, read from /proc: CPU in nanoseconds over all its threads, and resident
+// memory. Linux only. Never signals a process. Called by the benchmark.
 
 import { readdirSync, readFileSync } from 'node:fs'
 

@@ -1,5 +1,5 @@
-// Numbers for people: medians, percentiles, ratios with their verdict, and tables of aligned columns.
-// Pure. Called by the benchmarks.
+// Numbers for people: medians, percentiles, ratios with their verdict, and tables of aligned
+// columns. Pure. Called by the benchmarks.
 
 /** The value below which `part` (0..1) of the sorted values lie; NaN of nothing. */
 export function percentile(values: readonly number[], part: number): number {
@@ -16,7 +16,10 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** `0.72`, or `0.95 (draw)` where the difference is under 10 %: less is not resolvable by this method. */
+/**
+ * `0.72`, or `0.95 (draw)` where the difference is under 10 %: less is not resolvable by this
+ * method.
+ */
 export function ratio(ours: number, theirs: number): string {
   const value = ours / theirs
   if (!Number.isFinite(value)) return '-'

@@ -1,7 +1,6 @@
 // The operator's own CA and server certificate: made at first start, renewed with the same key (the
-// contract pins the key's SHA-256), checked by a device before it trusts them. Pure: the clock and
-// the randomness are arguments. Called by the server (make, renew) and by the device's program
-// (verify).
+// contract pins the key's SHA-256). Pure: the clock and the randomness are arguments. Called by the
+// server; server-chain.ts checks what comes out, as it checks what operators bring themselves.
 
 import { createPrivateKey, hash, type KeyObject, X509Certificate } from 'node:crypto'
 import {
@@ -25,7 +24,6 @@ const BACKDATE_SECONDS = 2 * DAY
 const SERIAL_BYTES = 16
 const SLUG_MAX = 40
 const DOMAIN = 'datanet.invalid'
-const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
 
 type Random = (length: number) => Buffer
 
@@ -179,52 +177,4 @@ export function renewalDue(certificatePem: string, nowSeconds: number): boolean 
  */
 export function spkiSha256Of(certificatePem: string): string {
   return sha256(spkiOfKey(new X509Certificate(certificatePem).publicKey)).toString('hex')
-}
-
-/**
- * What a device checks before it trusts a server certificate: signed by that CA, both in their
- * validity, made for servers, and for this name in subjectAltName. The reason why not, or
- * undefined. The caller compares `spkiSha256Of` with the contract; that, not this, says whose
- * server it is.
- */
-export function verifyServerCertificate(o: {
-  leafPem: string
-  caPem: string
-  serverName: string
-  nowSeconds: number
-}): string | undefined {
-  let leaf: X509Certificate
-  let ca: X509Certificate
-  try {
-    leaf = new X509Certificate(o.leafPem)
-    ca = new X509Certificate(o.caPem)
-  } catch {
-    return 'the server certificate or its CA is not a certificate in PEM'
-  }
-  if (!ca.ca || !verifiedBy(ca, ca.publicKey)) return 'the CA certificate is not a self-signed CA'
-  if (!leaf.checkIssued(ca) || !verifiedBy(leaf, ca.publicKey)) {
-    return 'the server certificate is not signed by the CA'
-  }
-  const now = o.nowSeconds * 1000
-  for (const [what, certificate] of [
-    ['the CA', ca],
-    ['the server certificate', leaf],
-  ] as const) {
-    if (now < certificate.validFromDate.getTime()) return `${what} is not valid yet`
-    if (now > certificate.validToDate.getTime()) return `${what} has expired`
-  }
-  // RFC 5216 §5.3: only a certificate made for servers may stand for one.
-  if (leaf.ca || !leaf.keyUsage?.includes(SERVER_AUTH)) {
-    return 'the server certificate is not for TLS servers'
-  }
-  const matched = leaf.checkHost(o.serverName, { subject: 'never', wildcards: false })
-  return matched === undefined ? `the server certificate is not for ${o.serverName}` : undefined
-}
-
-function verifiedBy(certificate: X509Certificate, key: KeyObject): boolean {
-  try {
-    return certificate.verify(key)
-  } catch {
-    return false
-  }
 }

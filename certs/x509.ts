@@ -28,6 +28,8 @@ export interface CertificateFacts {
   readonly notAfter: number
   /** The uniformResourceIdentifier names of subjectAltName, in order, octets as latin1. */
   readonly uris: readonly string[]
+  /** The dNSName names of subjectAltName, in order, octets as latin1. */
+  readonly dnsNames: readonly string[]
   /** Undefined: no KeyUsage extension. */
   readonly digitalSignature: boolean | undefined
   /** Undefined: no ExtendedKeyUsage extension, or one with anyExtendedKeyUsage. */
@@ -137,15 +139,23 @@ function readExtensions(list: DerNode | undefined): Map<string, Extension> {
   return extensions
 }
 
-function readUris(extension: Extension | undefined): string[] {
-  if (extension === undefined) return []
+// GeneralName tags (RFC 5280 §4.2.1.6).
+const DNS_NAME = 2
+const URI_NAME = 6
+
+function readNames(extension: Extension | undefined): { uris: string[]; dnsNames: string[] } {
   const uris: string[] = []
+  const dnsNames: string[] = []
+  if (extension === undefined) return { uris, dnsNames }
   for (const name of childrenOf(fromDer(extension.value), 'subjectAltName')) {
-    if (!isContext(name, 6)) continue
-    if (typeof name.value !== 'string') throw new CertificateError('a URI is not primitive')
-    uris.push(name.value)
+    const isUri = isContext(name, URI_NAME)
+    if (!isUri && !isContext(name, DNS_NAME)) continue
+    if (typeof name.value !== 'string') {
+      throw new CertificateError(`a ${isUri ? 'URI' : 'DNS name'} is not primitive`)
+    }
+    ;(isUri ? uris : dnsNames).push(name.value)
   }
-  return uris
+  return { uris, dnsNames }
 }
 
 function readKeyUsage(extension: Extension | undefined): boolean | undefined {
@@ -207,7 +217,7 @@ export function readCertificate(der: Buffer): CertificateFacts {
     point: key?.point ?? Buffer.alloc(0),
     notBefore,
     notAfter,
-    uris: readUris(extensions.get(Oid.subjectAltName)),
+    ...readNames(extensions.get(Oid.subjectAltName)),
     digitalSignature: readKeyUsage(extensions.get(Oid.keyUsage)),
     clientAuth: readClientAuth(extensions.get(Oid.extendedKeyUsage)),
     unknownCritical,

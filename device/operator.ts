@@ -4,7 +4,8 @@
 // verbs.
 
 import { z } from 'zod'
-import { spkiSha256Of, verifyServerCertificate } from '../certs/operator.ts'
+import { spkiSha256Of } from '../certs/operator.ts'
+import { CHAIN_MAX, verifyServerCertificate } from '../certs/server-chain.ts'
 import { type Address, parseAddress } from '../ethereum/address.ts'
 import type { ChainReader } from './chain.ts'
 import { DeviceError } from './error.ts'
@@ -49,10 +50,11 @@ const operatorAnswer = z.object({
     .string()
     .max(253)
     .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/),
-  certificates: z.tuple([certificateText, certificateText]),
+  // The leaf alone where it has no CA.
+  certificates: z.tuple([certificateText], certificateText).refine((all) => all.length <= CHAIN_MAX),
 })
 
-/** What GET /v1/operator must say; addresses lowercase, certificates [leaf, CA] in PEM. */
+/** What GET /v1/operator must say; addresses lowercase, certificates [leaf, CA, …] in PEM. */
 export type OperatorAnswer = z.infer<typeof operatorAnswer>
 
 declare const provenBrand: unique symbol
@@ -121,8 +123,8 @@ export async function proveOperator(
   if (registered.account !== answer.account) refuse('its account is not the registered one')
   if (!registered.active) refuse('it has retired: it takes no deposits any more')
   if ((await chain.token()) !== answer.token.address) refuse('the contract holds another token')
-  const [leafPem, caPem] = answer.certificates
-  const spkiSha256 = spkiOf(leafPem)
+  const { certificates, serverName } = answer
+  const spkiSha256 = spkiOf(certificates[0])
   if (spkiSha256 === undefined) return refuse('its server certificate cannot be read')
   if (spkiSha256 !== answer.serverSpkiSha256) {
     refuse('its server certificate has another key than it says')
@@ -130,8 +132,7 @@ export async function proveOperator(
   if (!(await chain.isServerKey(answer.operatorId, spkiSha256))) {
     refuse('the key of its server certificate is not the one in the contract')
   }
-  const { serverName } = answer
-  const reason = verifyServerCertificate({ leafPem, caPem, serverName, nowSeconds })
+  const reason = verifyServerCertificate({ certificates, serverName, nowSeconds })
   if (reason !== undefined) refuse(`its server certificate: ${reason}`)
   return { ...answer, url } as ProvenOperator
 }

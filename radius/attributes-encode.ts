@@ -1,5 +1,5 @@
-// Named, typed values to attributes: the reverse of attributes.ts. Refuses unknown names, values that
-// do not fit their type, and values too long for an attribute that cannot be continued.
+// Named, typed values to attributes: the reverse of attributes.ts. Refuses unknown names, values
+// that do not fit their type, and values too long for an attribute that cannot be continued.
 
 import { AttributeType } from './attribute-type.ts'
 import { type HidingKeys, moreFlag, type NamedValue, tagMax } from './attributes.ts'
@@ -15,12 +15,16 @@ import { RadiusError } from './error.ts'
 import { hideAscendSecret, hideTunnelPassword, hideUserPassword } from './hidden.ts'
 import { type Attribute, valueLengthMax } from './packet.ts'
 
-/** What hides values: the keys, and 2 random octets for each call of `salt`, different every time. */
+/**
+ * What hides values: the keys, and 2 random octets for each call of `salt`, different every time.
+ */
 export interface HidingMeans extends HidingKeys {
   readonly salt: () => Buffer
 }
 
-/** Attributes for these values, in order. Throws RadiusError for the first that cannot be written. */
+/**
+ * Attributes for these values, in order. Throws RadiusError for the first that cannot be written.
+ */
 export function encodeNamed(
   dictionary: Dictionary,
   values: readonly NamedValue[],
@@ -140,14 +144,16 @@ function addTag(definition: Definition, octets: Buffer, tag: number | undefined)
     octets[0] = tag
     return octets
   }
-  // RFC 2868 §3.5: Tunnel-Password always has the octet. Elsewhere a value whose first octet would be
-  // taken for a tag gets the tag 0, which means "unused".
+  // RFC 2868 §3.5: Tunnel-Password always has the octet. Elsewhere a value whose first octet would
+  // be taken for a tag gets the tag 0, which means "unused".
   const needed = definition.hidden === 2 || (octets[0] ?? tagMax + 1) <= tagMax
   if (tag === undefined && !needed) return octets
   return Buffer.concat([Buffer.from([tag ?? 0]), octets])
 }
 
-/** Puts a value behind the heads its OID asks for, outermost last, in pieces where that is allowed. */
+/**
+ * Puts a value behind the heads its OID asks for, outermost last, in pieces where that is allowed.
+ */
 function wrap(
   dictionary: Dictionary,
   path: readonly number[],

@@ -1,7 +1,7 @@
 // Attribute lists as named, typed values: what the dictionary says about each attribute, applied.
-// Reading never fails: what a definition does not fit is an "invalid attribute" and keeps its octets
-// (RFC 6929 §2.8). Writing is attributes-encode.ts's. For logs, configured replies and tools; the
-// authentication path reads its few attributes by number.
+// Reading never fails: what a definition does not fit is an "invalid attribute" and keeps its
+// octets (RFC 6929 §2.8). Writing is attributes-encode.ts's. For logs, configured replies and
+// tools; the authentication path reads its few attributes by number.
 
 import { AttributeType } from './attribute-type.ts'
 import { decodeValue, type Value } from './data-type.ts'
@@ -10,7 +10,9 @@ import { RadiusError } from './error.ts'
 import { revealAscendSecret, revealTunnelPassword, revealUserPassword } from './hidden.ts'
 import type { Attribute } from './packet.ts'
 
-/** One attribute with its name. `Attr-26.9.250` names one the dictionary does not know, by its OID. */
+/**
+ * One attribute with its name. `Attr-26.9.250` names one the dictionary does not know, by its OID.
+ */
 export interface NamedValue {
   readonly name: string
   readonly value: Value | readonly NamedValue[]

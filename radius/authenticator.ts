@@ -28,7 +28,9 @@ import {
 export interface RequestPolicy {
   /** Access-Requests without Message-Authenticator are refused. */
   readonly requireMessageAuthenticator: boolean
-  /** Looked at only where the first is false: Proxy-State without Message-Authenticator is refused. */
+  /**
+   * Looked at only where the first is false: Proxy-State without Message-Authenticator is refused.
+   */
   readonly limitProxyState: boolean
 }
 
@@ -46,9 +48,9 @@ export interface RequestContent {
 }
 
 /**
- * What stands in the authenticator field while digests are computed. 'random': the field itself, and
- * it proves nothing; 'zero': 16 zero octets; 'of-request': the authenticator of the request answered.
- * RFC 5176 §3.4: a NAK's Message-Authenticator too is over the request's authenticator.
+ * What stands in the authenticator field while digests are computed. 'random': the field itself,
+ * and it proves nothing; 'zero': 16 zero octets; 'of-request': the authenticator of the request
+ * answered. RFC 5176 §3.4: a NAK's Message-Authenticator too is over the request's authenticator.
  */
 export const authRule: Readonly<Record<number, 'random' | 'zero' | 'of-request'>> = {
   [Code.accessRequest]: 'random',
@@ -227,9 +229,9 @@ function seal(
 }
 
 /**
- * The bytes of a reply: Message-Authenticator first, then `attributes` in order, then a copy of each
- * Proxy-State of the request (RFC 2865 §5.33). Throws RadiusError where a value is over 253 octets,
- * the whole over 4096, or `code` does not answer the request.
+ * The bytes of a reply: Message-Authenticator first, then `attributes` in order, then a copy of
+ * each Proxy-State of the request (RFC 2865 §5.33). Throws RadiusError where a value is over 253
+ * octets, the whole over 4096, or `code` does not answer the request.
  */
 export function sealReply(
   request: VerifiedPacket,
@@ -251,7 +253,8 @@ export function sealReply(
 
 /**
  * The bytes of a request, Message-Authenticator first. Access-Request and Status-Server need 16
- * random octets as `authenticator`; the others compute theirs. Throws RadiusError as sealReply does.
+ * random octets as `authenticator`; the others compute theirs. Throws RadiusError as sealReply
+ * does.
  */
 export function sealRequest(request: RequestContent, secret: Buffer): Buffer {
   const { code, identifier, attributes, authenticator } = request

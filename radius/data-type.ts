@@ -38,8 +38,8 @@ export type DataType =
 
 /**
  * A value in the program: numbers for integers up to 32 bits and dates (Unix seconds), bigint for
- * integer64, text for strings and addresses, a buffer for octets. A string that is not UTF-8 stays a
- * buffer, so that nothing is lost.
+ * integer64, text for strings and addresses, a buffer for octets. A string that is not UTF-8 stays
+ * a buffer, so that nothing is lost.
  */
 export type Value = number | bigint | string | Buffer
 

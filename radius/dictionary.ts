@@ -16,7 +16,9 @@ export interface Vendor {
   readonly continuation: boolean
 }
 
-/** One attribute. `path` is its OID on the wire: 1, 26.311.16, 241.7, 245.26.11344.3, 26.24757.1.2. */
+/**
+ * One attribute. `path` is its OID on the wire: 1, 26.311.16, 241.7, 245.26.11344.3, 26.24757.1.2.
+ */
 export interface Definition {
   readonly name: string
   readonly path: readonly number[]

@@ -6,7 +6,9 @@ import { hash, timingSafeEqual } from 'node:crypto'
 import { RadiusError } from './error.ts'
 import { packetLengthMax } from './packet.ts'
 
-/** Octets; far beyond the 64 that RFC 2865 §3 practice asks to support. An empty secret is refused. */
+/**
+ * Octets; far beyond the 64 that RFC 2865 §3 practice asks to support. An empty secret is refused.
+ */
 export const secretLengthMax = 1024
 
 const blockLength = 64

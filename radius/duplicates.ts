@@ -1,6 +1,7 @@
 // Duplicate detection (RFC 5080 §2.2.2): a NAS that hears nothing sends the same packet again, and
 // must get the same bytes again, not a second run. One table per listening socket. Entries expire a
-// fixed time after their request arrived; time comes in with each call. The RADIUS handler calls it.
+// fixed time after their request arrived; time comes in with each call. The RADIUS handler calls
+// it.
 
 import type { VerifiedPacket } from './authenticator.ts'
 
@@ -19,13 +20,17 @@ export interface DuplicateEntry {
   reply: Buffer | undefined
 }
 
-/** `resend`: send these same bytes. `ignore`: the first copy is still running. `run`: do the work. */
+/**
+ * `resend`: send these same bytes. `ignore`: the first copy is still running. `run`: do the work.
+ */
 export type Sighting =
   | { readonly do: 'resend'; readonly reply: Buffer }
   | { readonly do: 'ignore' }
   | { readonly do: 'run'; readonly entry: DuplicateEntry }
 
-/** The table of one socket. Takes verified packets only, so a forgery can never displace an entry. */
+/**
+ * The table of one socket. Takes verified packets only, so a forgery can never displace an entry.
+ */
 export interface Duplicates {
   begin(
     source: { readonly address: string; readonly port: number },
@@ -39,14 +44,26 @@ export interface Duplicates {
   readonly size: number
 }
 
+/** Expired entries, never answered from, may stay in memory for this part of a lifetime. */
+const sweepsPerLifetime = 8
+/** What stays when the table is full: an eighth makes room at once. */
+const keptWhenFull = 7 / 8
+
 /** An empty table. */
 export function createDuplicates(limits: DuplicateLimits): Duplicates {
   // A Map keeps insertion order, and every entry lives equally long: the first expires first.
   const entries = new Map<string, DuplicateEntry>()
+  let sweepAtMs = 0
 
-  const expire = (nowMs: number): void => {
+  // In batches: each walk steps over all that was deleted from the Map's front before, which made
+  // one walk per packet cost as much as checking the packet.
+  const sweep = (nowMs: number): void => {
+    const full = entries.size >= limits.entriesMax
+    if (!full && nowMs < sweepAtMs) return
+    sweepAtMs = nowMs + limits.lifetimeMs / sweepsPerLifetime
+    const keep = full ? Math.floor(limits.entriesMax * keptWhenFull) : limits.entriesMax
     for (const [key, entry] of entries) {
-      if (entry.expiresAtMs > nowMs && entries.size < limits.entriesMax) return
+      if (entry.expiresAtMs > nowMs && entries.size <= keep) return
       entries.delete(key)
     }
   }
@@ -64,7 +81,7 @@ export function createDuplicates(limits: DuplicateLimits): Duplicates {
         // RFC 5080 §2.2.2: another authenticator is another request; the old entry is of no use.
         entries.delete(key)
       }
-      expire(nowMs)
+      sweep(nowMs)
       const expiresAtMs = nowMs + limits.lifetimeMs
       const entry = { key, requestAuthenticator, expiresAtMs, reply: undefined }
       entries.set(key, entry)

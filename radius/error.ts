@@ -33,7 +33,9 @@ export type RadiusErrorCode =
   | 'name-unknown'
   | 'dictionary-malformed'
 
-/** A refusal: `code` says which rule, the message adds the numbers that disagree, never a secret. */
+/**
+ * A refusal: `code` says which rule, the message adds the numbers that disagree, never a secret.
+ */
 export class RadiusError extends Error {
   override readonly name = 'RadiusError'
   readonly code: RadiusErrorCode

@@ -1,5 +1,6 @@
 // IP addresses, prefixes and other fixed octets as people write them. Reading refuses everything
-// but the usual spelling (no leading zeros, no zone); writing gives RFC 5952's. Used by data-type.ts.
+// but the usual spelling (no leading zeros, no zone); writing gives RFC 5952's. Used by
+// data-type.ts.
 
 /** Four octets of `192.0.2.1`; undefined where the text is nothing of the kind. */
 export function parseIpv4(text: string): Buffer | undefined {
@@ -48,7 +49,9 @@ export function parseIpv6(text: string): Buffer | undefined {
   return octets
 }
 
-/** The RFC 5952 spelling of sixteen octets: lower case, the longest run of two or more zeros cut. */
+/**
+ * The RFC 5952 spelling of sixteen octets: lower case, the longest run of two or more zeros cut.
+ */
 export function formatIpv6(octets: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, i) => octets.readUInt16BE(2 * i))
   let start = -1
@@ -66,7 +69,9 @@ export function formatIpv6(octets: Buffer): string {
   return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + longest))}`
 }
 
-/** Address octets and prefix length of `2001:db8::/32`; undefined where bits stand outside of it. */
+/**
+ * Address octets and prefix length of `2001:db8::/32`; undefined where bits stand outside of it.
+ */
 export function parsePrefix(
   text: string,
   parseAddress: (text: string) => Buffer | undefined,

@@ -12,7 +12,14 @@ import { AttributeType, ErrorCause } from '../radius/attribute-type.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { joinEapMessage, splitEapMessage } from '../radius/eap-message.ts'
 import { mppeKeyAttributes } from '../radius/hidden.ts'
-import { type Attribute, Code, firstAttribute } from '../radius/packet.ts'
+import {
+  type Attribute,
+  allAttributes,
+  Code,
+  firstAttribute,
+  packetLengthMax,
+  valueLengthMax,
+} from '../radius/packet.ts'
 import { type AdmitDeps, admit, alertFor } from './admit.ts'
 import type { Conversation, Conversations } from './conversations.ts'
 import type { Log } from './log.ts'
@@ -52,6 +59,10 @@ export type Answer =
 const MESSAGE_BYTES_MAX = 65_536
 /** RFC 2865 §5.12: the smallest Framed-MTU. */
 const FRAMED_MTU_MIN = 64
+/** Header, Message-Authenticator, State and Error-Cause: what a Challenge has beside EAP. */
+const CHALLENGE_BYTES = 20 + 18 + 18 + 6
+/** An Accept with everything it can have takes 400 octets beside the Proxy-States. */
+const PROXY_STATES_MAX = packetLengthMax - 512
 /** RFC 2869 §5.16: Acct-Interim-Interval must not be less than 60 seconds. */
 const INTERIM_SECONDS_MIN = 60
 const TERMINATION_ACTION_RADIUS_REQUEST = 1
@@ -74,6 +85,8 @@ export async function answerAccess(
     count(deps, nas, 'not-eap')
     return { code: Code.accessReject, attributes: [] }
   }
+  // RFC 2865 §5.33: they go back unchanged, and no answer would fit beside these.
+  if (proxyStateBytes(request) > PROXY_STATES_MAX) return { drop: 'proxy-states-too-long' }
   const stateAttribute = firstAttribute(request, AttributeType.state)
   const conversation =
     stateAttribute === undefined
@@ -155,15 +168,21 @@ function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conver
   return added
 }
 
+const proxyStateBytes = (request: VerifiedPacket): number =>
+  allAttributes(request, AttributeType.proxyState).reduce((sum, { length }) => sum + 2 + length, 0)
+
 /**
  * RFC 3579 §2.1: an EAP packet must fit the link of the peer, whose size the NAS tells in
- * Framed-MTU.
+ * Framed-MTU, and here also the RADIUS packet around it.
  */
 function fragmentSize(request: VerifiedPacket, rules: AccessRules): number {
+  const room = packetLengthMax - CHALLENGE_BYTES - proxyStateBytes(request)
+  const fitting = Math.floor((room * valueLengthMax) / (2 + valueLengthMax)) - 2
+  const most = Math.min(rules.fragmentSize, fitting)
   const framedMtu = firstAttribute(request, AttributeType.framedMtu)
-  if (framedMtu?.length !== 4) return rules.fragmentSize
+  if (framedMtu?.length !== 4) return most
   const mtu = Math.max(framedMtu.readUInt32BE(0), FRAMED_MTU_MIN)
-  return Math.min(rules.fragmentSize, mtu - 4)
+  return Math.min(most, mtu - 4)
 }
 
 function answer(

@@ -115,9 +115,14 @@ function signalled(signals: readonly NodeJS.Signals[]): Asked {
 }
 
 function reportProblems({ path }: ConfigSource, problems: readonly ConfigProblem[]): number {
+  const [first] = problems
+  if (first?.line === 0) {
+    // Not about a place in the text: the file itself could not be read.
+    process.stderr.write(`datanet: ${path} ${first.message}\n`)
+    return EXIT_CONFIGURATION
+  }
   for (const { line, path: key, message } of problems) {
-    const place = line === 0 ? path : `${path}:${line}`
-    process.stderr.write(`${place}: ${key === '' ? '' : `${key}: `}${message}\n`)
+    process.stderr.write(`${path}:${line}: ${key === '' ? '' : `${key}: `}${message}\n`)
   }
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
   process.stderr.write(`datanet: not started: correct the ${count} above in ${path}\n`)

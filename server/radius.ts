@@ -86,21 +86,25 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
     if (seen.do === 'ignore') {
       return drop('duplicate', source, `Discarding duplicate request from client ${nas.name}`)
     }
-    let answer: Answer | undefined
+    let reply: Buffer | undefined
     try {
-      answer = await deps.answer(request, nas)
+      const answer = await deps.answer(request, nas)
+      if ('drop' in answer) {
+        return drop(answer.drop, source, `No reply to client ${nas.name}: ${answer.drop}`)
+      }
+      if (answer.code === Code.accessReject) await delayReject()
+      reply = sealReply(request, answer.code, answer.attributes, nas.secret)
+      deps.metrics.replies.inc({ nas: nas.name, code: String(answer.code) })
+      return reply
+    } catch (error) {
+      // What is inside can be wrong although the packet was signed: scattered EAP-Messages, say.
+      if (!(error instanceof RadiusError)) throw error
+      return drop(error.code, source, `No reply to client ${nas.name}: ${error.message}`)
     } finally {
       // Nothing to send again: the next copy of this request is worked on anew.
-      if (answer === undefined || 'drop' in answer) deps.duplicates.forget(seen.entry)
+      if (reply === undefined) deps.duplicates.forget(seen.entry)
+      else deps.duplicates.finish(seen.entry, reply)
     }
-    if ('drop' in answer) {
-      return drop(answer.drop, source, `No reply to client ${nas.name}: ${answer.drop}`)
-    }
-    if (answer.code === Code.accessReject) await delayReject()
-    const reply = sealReply(request, answer.code, answer.attributes, nas.secret)
-    deps.metrics.replies.inc({ nas: nas.name, code: String(answer.code) })
-    deps.duplicates.finish(seen.entry, reply)
-    return reply
   }
 
   return async (datagram, source) => {

@@ -12,6 +12,7 @@ const PEERS = [
   { command: 'hostapd', package: 'hostapd', service: 'hostapd' },
   { command: 'wpa_supplicant', package: 'wpasupplicant', service: 'wpa_supplicant' },
   { command: 'ip', package: 'iproute2' },
+  { command: 'openssl', package: 'openssl' },
 ]
 
 // Debian asks this file before it starts a service while installing; 101 is "forbidden"

@@ -17,8 +17,11 @@ import {
   SetupError,
 } from './processes.mjs'
 
-/** Folders of test/ whose tests start other programs, and the one whose tests take many minutes. */
-const WITH_PROGRAMS = ['interop', 'chain-live', 'e2e']
+/**
+ * Folders of test/ left out of `unit`: they start other programs or take many seconds. And the one
+ * whose tests take many minutes.
+ */
+const NOT_UNIT = ['interop', 'chain-live', 'sim']
 const LONG = 'long'
 
 const say = (line) => process.stdout.write(`${line}\n`)
@@ -35,7 +38,7 @@ function select(kind, words) {
   const chosen = testFiles().filter((file) => {
     const folder = file.split('/')[1] ?? ''
     if (kind === 'long') return folder === LONG
-    return folder !== LONG && (kind === 'all' || !WITH_PROGRAMS.includes(folder))
+    return folder !== LONG && (kind === 'all' || !NOT_UNIT.includes(folder))
   })
   const matching =
     words.length === 0 ? chosen : chosen.filter((file) => words.some((w) => file.includes(w)))

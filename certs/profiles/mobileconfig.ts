@@ -3,6 +3,7 @@
 // whose password is asked for at installation and never written here.
 
 import { X509Certificate } from 'node:crypto'
+import { isRoot } from '../server-chain.ts'
 import { base64Lines, uuidOf, xmlText } from './xml.ts'
 
 export interface MobileconfigInput {
@@ -13,12 +14,15 @@ export interface MobileconfigInput {
   readonly realm: string
   readonly serverName: string
   readonly ssid: string
-  readonly caCertificatePem: string
+  /** The operator's CA, or its server certificate where that has none. */
+  readonly anchorPem: string
   /** From `pkcs12`, with the identity alone or with the CA. */
   readonly pkcs12: Buffer
 }
 
 const EAP_TLS = 13
+const ROOT_PAYLOAD = 'com.apple.security.root'
+const CERTIFICATE_PAYLOAD = 'com.apple.security.pkcs1'
 
 type Plist =
   | string
@@ -54,10 +58,13 @@ export function mobileconfig(o: MobileconfigInput): string {
     PayloadUUID: uuid,
     PayloadVersion: 1,
   })
+  const anchor = new X509Certificate(o.anchorPem)
+  const isCa = anchor.ca
   const ca = {
-    ...common('ca', caUuid, `${o.operatorName} server CA`),
-    PayloadType: 'com.apple.security.root',
-    PayloadContent: new X509Certificate(o.caCertificatePem).raw,
+    ...common('ca', caUuid, `${o.operatorName} server ${isCa ? 'CA' : 'certificate'}`),
+    // Any certificate may be an anchor of one network, but only a root may be called one.
+    PayloadType: isCa && isRoot(o.anchorPem) ? ROOT_PAYLOAD : CERTIFICATE_PAYLOAD,
+    PayloadContent: anchor.raw,
   }
   const identity = {
     ...common('identity', identityUuid, `${o.name} device certificate`),

@@ -4,14 +4,22 @@
 
 import { CertificateError } from '../der.ts'
 
-export interface WpaSupplicantInput {
+/** How the server is told from others. */
+export type ServerPin =
+  | {
+      /** Absolute path of the CA in PEM. */
+      readonly caPath: string
+      /** DNS name of the server certificate; compared whole (`domain_match`). */
+      readonly serverName: string
+    }
+  /** SHA-256 of the whole server certificate in DER, 64 hex digits: for one without a CA. */
+  | { readonly certificateSha256: string }
+
+export type WpaSupplicantInput = ServerPin & {
   readonly kind: 'bound' | 'direct'
   /** Realm of the outer identity, `<slug>.datanet.invalid`. */
   readonly realm: string
-  /** DNS name of the server certificate; compared whole (`domain_match`). */
-  readonly serverName: string
   /** Absolute paths of PEM files. */
-  readonly caPath: string
   readonly certificatePath: string
   readonly keyPath: string
   /** Absent: any network of this security; which server it reaches is still checked. */
@@ -30,7 +38,8 @@ function value(text: string): string {
 
 /** The whole text of wpa_supplicant.conf. */
 export function wpaSupplicantConf(o: WpaSupplicantInput): string {
-  for (const path of [o.caPath, o.certificatePath, o.keyPath]) {
+  const paths = [o.certificatePath, o.keyPath, ...('caPath' in o ? [o.caPath] : [])]
+  for (const path of paths) {
     if (!path.startsWith('/'))
       throw new CertificateError('a path in wpa_supplicant.conf is absolute')
   }
@@ -49,10 +58,13 @@ export function wpaSupplicantConf(o: WpaSupplicantInput): string {
     // RFC 9190 §2.1.8: an anonymous outer identity; the server reads who we are from the
     // certificate.
     `\tidentity=${value(`anonymous@${o.realm}`)}`,
-    `\tca_cert=${value(o.caPath)}`,
+    // With a hash the certificate itself is the name, and only the leaf is looked at.
+    'caPath' in o
+      ? `\tca_cert=${value(o.caPath)}`
+      : `\tca_cert="hash://server/sha256/${o.certificateSha256}"`,
     `\tclient_cert=${value(o.certificatePath)}`,
     `\tprivate_key=${value(o.keyPath)}`,
-    `\tdomain_match=${value(o.serverName)}`,
+    ...('caPath' in o ? [`\tdomain_match=${value(o.serverName)}`] : []),
     `\tphase1="${phase1}"`,
     '}',
     '',

@@ -1,5 +1,5 @@
-// The little XML the profile writers share: text made safe for element content, stable UUIDs, base64
-// lines. Writes no document of its own and reads none. Pure.
+// The little XML the profile writers share: text made safe for element content, stable UUIDs,
+// base64 lines. Writes no document of its own and reads none. Pure.
 
 import { hash } from 'node:crypto'
 import { CertificateError } from '../der.ts'

@@ -1,5 +1,5 @@
-// Certificates and keys of the EAP tests, valid for a hundred years and trusted by nobody. Made with
-// `openssl genpkey`, `openssl req -x509 -days 36500`; the server with `openssl x509 -req -CA`.
+// Certificates and keys of the EAP tests, valid for a hundred years and trusted by nobody. Made
+// with `openssl genpkey`, `openssl req -x509 -days 36500`; the server with `openssl x509 -req -CA`.
 
 export interface Credential {
   readonly cert: string

@@ -1,8 +1,14 @@
-// Certificates that are good in everything but what a refusal test asks for: certs/device.ts reads back
-// what it makes and so cannot make these. Also the one private key that fits a certificate for OpenSSL
-// and is not its key. Called by refusals.test.ts.
+// Certificates that are good in everything but what a refusal test asks for: certs/device.ts reads
+// back what it makes and so cannot make these. Also the one private key that fits a certificate for
+// OpenSSL and is not its key. Called by refusals.test.ts.
 
-import { createECDH, createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import {
+  createECDH,
+  createHash,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
 import type { DerNode } from '../../certs/der.ts'
 import {
   certificatePem,
@@ -29,7 +35,9 @@ export interface Place {
   readonly contract: Address
 }
 
-/** A certificate of `accountKey` for `tlsKey`, but for what else is given. Times are Unix seconds. */
+/**
+ * A certificate of `accountKey` for `tlsKey`, but for what else is given. Times are Unix seconds.
+ */
 export interface Forgery {
   readonly accountKey: Buffer
   readonly tlsKey?: KeyObject
@@ -52,7 +60,8 @@ export interface Forgery {
 
 const DAY = 86_400
 
-export const newP256 = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+export const newP256 = (): KeyObject =>
+  generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
 
 /** Makes forged certificates for one contract, as of `nowSeconds`. */
 export function forger(place: Place, nowSeconds: number): (o: Forgery) => Credential {
@@ -98,7 +107,10 @@ const namesOf = (uris: string[]): DerNode[] =>
 /** The order of secp256k1. */
 const ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n
 
-/** The other signature of the same account over the same digest: n - s, the other v (EIP-2 forbids it). */
+/**
+ * The other signature of the same account over the same digest: n - s, the other v (EIP-2 forbids
+ * it).
+ */
 export function highS(signature: Buffer): Buffer {
   const s = ORDER - BigInt(`0x${signature.toString('hex', 32, 64)}`)
   const half = Buffer.from(s.toString(16).padStart(64, '0'), 'hex')
@@ -108,8 +120,8 @@ export function highS(signature: Buffer): Buffer {
 /**
  * A private key file whose public half is that of `owner` and whose secret is another one. OpenSSL
  * compares public halves only when it loads a certificate with its key, so a peer presents the
- * certificate and signs the handshake with a key that is not its own: what a thief of a certificate can
- * do, and no more.
+ * certificate and signs the handshake with a key that is not its own: what a thief of a certificate
+ * can do, and no more.
  */
 export function thiefsKey(owner: KeyObject): string {
   const point = curvePoint(spkiOfKey(owner))?.point
@@ -128,6 +140,9 @@ export function thiefsKey(owner: KeyObject): string {
 }
 
 /** The account's own key as TLS key (`direct`): no URI, no binding. */
-export function directCredential(forge: (o: Forgery) => Credential, accountKey: Buffer): Credential {
+export function directCredential(
+  forge: (o: Forgery) => Credential,
+  accountKey: Buffer,
+): Credential {
   return forge({ accountKey, tlsKey: privateKeyOf('secp256k1', accountKey), uris: () => [] })
 }

@@ -1,5 +1,6 @@
-// The test peer against FreeRADIUS: before it judges our server it has to agree with somebody else's.
-// Starts two FreeRADIUS and a hostapd, which names the EAP Session-Id, on free loopback ports.
+// The test peer against FreeRADIUS: before it judges our server it has to agree with somebody
+// else's. Starts two FreeRADIUS and a hostapd, which names the EAP Session-Id, on free loopback
+// ports.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -23,6 +24,7 @@ const settings = {
   certificatePem: pki.server.certificatePem,
   keyPem: pki.server.keyPem,
   clientCaPem: pki.ca.certificatePem,
+  curve: 'prime256v1',
 }
 const [freeRadius, freeRadiusSmall, hostapd] = await Promise.all([
   startFreeRadius({ ...settings, directory: join(directory, 'freeradius'), fragmentSize: 1400 }),
@@ -47,7 +49,8 @@ function talk(
   tls: Partial<SupplicantOptions> = {},
   options: Partial<PeerOptions> = {},
 ) {
-  // FreeRADIUS offers this group only, and in fragments of 100 it loses its way after a HelloRetryRequest.
+  // FreeRADIUS offers this group only, and in fragments of 100 it loses its way after a
+  // HelloRetryRequest.
   const basics = { tlsMin: tlsVersion, tlsMax: tlsVersion, groups: 'P-256' }
   const supplicant = createSupplicant({ ...basics, ...client, trust, ...tls })
   return authenticate({ transport: nas, supplicant, identity: 'anonymous@peer.test', ...options })

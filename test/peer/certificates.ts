@@ -1,6 +1,6 @@
-// Plain certificates for peers that know no chain account: a CA, a server and clients, P-256, made with
-// the openssl command so that none of the project's own X.509 code is in what it is tested against.
-// Called by interop tests and by the benchmark where no server of ours gives certificates.
+// Plain certificates for peers that know no chain account: a CA, a server and clients, P-256, made
+// with the openssl command so that none of the project's own X.509 code is in what it is tested
+// against. Called by interop tests and by the benchmark where no server of ours gives certificates.
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

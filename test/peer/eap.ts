@@ -1,6 +1,6 @@
 // The EAP half of the supplicant: answers one EAP-Request with one EAP-Response, takes fragments
-// together and cuts its own (RFC 5216 §2.1.5). Written apart from the server's room so that a mistake
-// there is not mirrored here. Called by peer.ts.
+// together and cuts its own (RFC 5216 §2.1.5). Written apart from the server's room so that a
+// mistake there is not mirrored here. Called by peer.ts.
 
 import type { SupplicantTls } from './tls.ts'
 
@@ -28,7 +28,9 @@ export class EapPeerError extends Error {
   override readonly name = 'EapPeerError'
 }
 
-/** Opens the EAP side over one TLS connection; fragmentSize is the most TLS octets in one response. */
+/**
+ * Opens the EAP side over one TLS connection; fragmentSize is the most TLS octets in one response.
+ */
 export function openEapPeer(options: {
   readonly identity: string
   readonly fragmentSize: number

@@ -1,6 +1,6 @@
-// One EAP-TLS conversation from the supplicant's side, NAS included: Access-Requests out, the final packet
-// judged. Compares the MPPE keys of the reply with its own MSK. It never retries a conversation and
-// keeps no state between two. Called by tests and by the load generator of bench/.
+// One EAP-TLS conversation from the supplicant's side, NAS included: Access-Requests out, the final
+// packet judged. Compares the MPPE keys of the reply with its own MSK. It never retries a
+// conversation and keeps no state between two. Called by tests and by the load generator of bench/.
 
 import { createHash } from 'node:crypto'
 import { joinEapMessage, splitEapMessage } from '../../radius/eap-message.ts'
@@ -35,15 +35,19 @@ export interface PeerOptions {
   readonly attributes?: readonly Attribute[]
   /** Most TLS octets in one EAP response. */
   readonly fragmentSize?: number
-  /** Stop answering after that many Access-Requests have been answered: a half-open conversation. */
+  /**
+   * Stop answering after that many Access-Requests have been answered: a half-open conversation.
+   */
   readonly abandonAfterRounds?: number
 }
 
 /** How a conversation ended. */
 export interface PeerResult {
   /**
-   * `accept` and `reject`: the server's word. `timeout`: no reply in time. `abandoned`: as asked for.
-   * `untrusted`: the supplicant did not trust the server and left. `violation`: the server broke a protocol.
+   * `accept` and `reject`: the server's word. `timeout`: no reply in time. `abandoned`: as asked
+   * for.
+   * `untrusted`: the supplicant did not trust the server and left. `violation`: the server broke a
+   * protocol.
    */
   readonly outcome: 'accept' | 'reject' | 'timeout' | 'abandoned' | 'untrusted' | 'violation'
   /** Access-Requests sent, retransmissions not counted. */
@@ -54,7 +58,9 @@ export interface PeerResult {
   readonly alert: number | undefined
   /** Attributes of the last packet received. */
   readonly attributes: readonly Attribute[]
-  /** EAP code in the last packet: 3 Success, 4 Failure, undefined where it carried no EAP-Message. */
+  /**
+   * EAP code in the last packet: 3 Success, 4 Failure, undefined where it carried no EAP-Message.
+   */
   readonly eapCode: number | undefined
   readonly tlsVersion: TlsVersion | undefined
   /** TLS application data received: one octet 0x00 in TLS 1.3 (RFC 9190 §2.5), none in 1.2. */
@@ -137,7 +143,10 @@ const wantedEapCode: ReadonlyMap<number, number> = new Map([
   [Code.accessChallenge, 1],
 ])
 
-/** What RFC 3579 and RFC 2865 ask of each reply beyond its authenticators; undefined when all is well. */
+/**
+ * What RFC 3579 and RFC 2865 ask of each reply beyond its authenticators; undefined when all is
+ * well.
+ */
 function faultOf(reply: Packet): string | undefined {
   const want = wantedEapCode.get(reply.code)
   if (want === undefined) return `code ${reply.code} in answer to an Access-Request`
@@ -172,7 +181,10 @@ function describe(
   }
 }
 
-/** The MSK as the server put it in the reply: MS-MPPE-Recv-Key, then MS-MPPE-Send-Key (RFC 2548 §2.4). */
+/**
+ * The MSK as the server put it in the reply: MS-MPPE-Recv-Key, then MS-MPPE-Send-Key (RFC 2548
+ * §2.4).
+ */
 function mskOf({ request, reply }: Exchanged, secret: Buffer): Buffer | undefined {
   const halves = new Map<number, Buffer>()
   for (const value of allAttributes(reply, VENDOR_SPECIFIC)) {

@@ -1,5 +1,5 @@
-// The TLS half of the supplicant: node:tls as a client over an in-memory pipe, one EAP-TLS message in,
-// one out. Judges the server by CA and name, by pin, or not at all; can be told to show no
+// The TLS half of the supplicant: node:tls as a client over an in-memory pipe, one EAP-TLS message
+// in, one out. Judges the server by CA and name, by pin, or not at all; can be told to show no
 // certificate. Knows nothing of EAP or RADIUS. Called by eap.ts through peer.ts.
 
 import { createHash } from 'node:crypto'
@@ -8,12 +8,18 @@ import tls from 'node:tls'
 
 export type TlsVersion = '1.2' | '1.3'
 
-/** What the supplicant trusts in a server: a CA with the name it certified, or one exact certificate. */
+/**
+ * What the supplicant trusts in a server: a CA with the name it certified, or one exact
+ * certificate.
+ */
 export type ServerTrust =
   | { readonly caPem: string; readonly serverName: string }
   | { readonly pinSha256: string }
 
-/** A supplicant's TLS settings. Without certificate and key it sends none (an empty Certificate message). */
+/**
+ * A supplicant's TLS settings. Without certificate and key it sends none (an empty Certificate
+ * message).
+ */
 export interface SupplicantOptions {
   readonly tlsMin: TlsVersion
   readonly tlsMax: TlsVersion
@@ -33,11 +39,17 @@ export interface Supplicant {
 
 /** One TLS connection of a supplicant. */
 export interface SupplicantTls {
-  /** One whole EAP-TLS message in (empty: begin), the supplicant's next flight out (empty: nothing to say). */
+  /**
+   * One whole EAP-TLS message in (empty: begin), the supplicant's next flight out (empty: nothing
+   * to say).
+   */
   feed(message: Buffer): Promise<Buffer>
   /** `failed` after an alert or an error, `untrusted` when the server is not the expected one. */
   status(): 'handshake' | 'established' | 'failed' | 'untrusted'
-  /** MSK, 64 octets, and Session-Id (0x0D, Method-Id) by RFC 5216 §2.3 or RFC 9190 §2.3; established only. */
+  /**
+   * MSK, 64 octets, and Session-Id (0x0D, Method-Id) by RFC 5216 §2.3 or RFC 9190 §2.3; established
+   * only.
+   */
   keys(): { readonly msk: Buffer; readonly sessionId: Buffer }
   version(): TlsVersion | undefined
   /** The alert the server sent, where it sent one. */
@@ -47,7 +59,9 @@ export interface SupplicantTls {
   close(): void
 }
 
-/** Prepares a supplicant. Throws where OpenSSL refuses the certificate, the key or the group list. */
+/**
+ * Prepares a supplicant. Throws where OpenSSL refuses the certificate, the key or the group list.
+ */
 export function createSupplicant(options: SupplicantOptions): Supplicant {
   const { trust } = options
   const secureContext = tls.createSecureContext({
@@ -62,8 +76,9 @@ export function createSupplicant(options: SupplicantOptions): Supplicant {
   return { open: () => openTls(secureContext, trust) }
 }
 
-// Feeding one message takes OpenSSL one synchronous run; node reports its error, and finishes a write, on
-// a later turn. Two turns are what that needs, eight a margin for the first message, which node delays.
+// Feeding one message takes OpenSSL one synchronous run; node reports its error, and finishes a
+// write, on a later turn. Two turns are what that needs, eight a margin for the first message,
+// which node delays.
 const TURNS = 2
 const TURNS_FIRST = 8
 
@@ -143,7 +158,8 @@ function exportKeys(socket: tls.TLSSocket, randoms: Buffer): { msk: Buffer; sess
     const methodId = socket.exportKeyingMaterial(64, 'EXPORTER_EAP_TLS_Method-Id', eapType)
     return { msk: material.subarray(0, 64), sessionId: Buffer.concat([eapType, methodId]) }
   }
-  // No context at all in TLS 1.2: an empty one would be another key (RFC 5705 §4). The types ask for one.
+  // No context at all in TLS 1.2: an empty one would be another key (RFC 5705 §4). The types ask
+  // for one.
   const noContext: [number, string] = [128, 'client EAP encryption']
   const material: Buffer = Reflect.apply(socket.exportKeyingMaterial, socket, noContext)
   return { msk: material.subarray(0, 64), sessionId: Buffer.concat([eapType, randoms]) }

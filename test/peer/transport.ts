@@ -10,7 +10,8 @@ import { type Attribute, Code, decodePacket, type Packet } from '../../radius/pa
 // Half of the 256: an identifier is used again only long after its last request, so that a late
 // answer to a retransmission meets an idle identifier and not a new request.
 const IN_FLIGHT_PER_SOCKET = 128
-// All replies a socket can wait for, even while this process computes: what is lost is then the server's doing.
+// All replies a socket can wait for, even while this process computes: what is lost is then the
+// server's doing.
 const RECEIVE_BUFFER = 4 * 1024 * 1024
 const SOCKETS_MAX = 64
 const IDENTIFIERS = 256
@@ -35,7 +36,10 @@ export interface TransportStats {
   droppedReplies: number
 }
 
-/** One NAS. `exchange` sends one Access-Request and resolves with its verified reply, or undefined when none came. */
+/**
+ * One NAS. `exchange` sends one Access-Request and resolves with its verified reply, or undefined
+ * when none came.
+ */
 export interface RadiusTransport {
   readonly stats: Readonly<TransportStats>
   readonly secret: Buffer
@@ -43,7 +47,10 @@ export interface RadiusTransport {
   close(): void
 }
 
-/** A verified reply with the request it answers: the request's authenticator decrypts the reply's keys. */
+/**
+ * A verified reply with the request it answers: the request's authenticator decrypts the reply's
+ * keys.
+ */
 export interface Exchanged {
   readonly request: Packet
   readonly reply: Packet
@@ -151,7 +158,8 @@ function exchange(
         return
       }
       stats.retransmits += 1
-      // RFC 2865 §2.5: a retransmission is the same datagram, identifier and authenticator included.
+      // RFC 2865 §2.5: a retransmission is the same datagram, identifier and authenticator
+      // included.
       channel.socket.send(datagram, options.port, options.host)
       waitMs = Math.min(waitMs * 2, retryMaxMs)
       timer = setTimeout(again, Math.min(waitMs, leftMs))

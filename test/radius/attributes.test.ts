@@ -88,7 +88,10 @@ t.test('bytes of every form, both ways', async (t) => {
     [{ name: 'Wide-Text', value: 'hi' }, ['26 000001ad000090056869']],
     [{ name: 'Bare-Text', value: 'hi' }, ['26 0000000c096869']],
     [{ name: 'WiMAX-Octets', value: hex('aa') }, ['26 000060b53c0400aa']],
-    [{ name: 'WiMAX-Set', value: [{ name: 'WiMAX-Set-A', value: 'hi' }] }, ['26 000060b5010700 01046869']],
+    [
+      { name: 'WiMAX-Set', value: [{ name: 'WiMAX-Set-A', value: 'hi' }] },
+      ['26 000060b5010700 01046869'],
+    ],
     [{ name: 'Acme-Evs', value: 'hi' }, ['241 1a0000270f076869']],
     [{ name: 'Acme-Long', value: hex('aa') }, ['245 1a000000270f08aa']],
     [{ name: 'Long', value: hex('aa') }, ['245 0100aa']],
@@ -113,7 +116,11 @@ t.test('bytes of every form, both ways', async (t) => {
   ]
   for (const [named, bytes] of cases) {
     const attributes = encode(named)
-    t.same(wire(attributes), bytes.map((text) => text.replace(/(?<=.{4}) /g, '').replace(/^(\d+) /, '$1 ')), named.name)
+    t.same(
+      wire(attributes),
+      bytes.map((text) => text.replace(/(?<=.{4}) /g, '').replace(/^(\d+) /, '$1 ')),
+      named.name,
+    )
     t.same(decode(attributes), [named], `${named.name} back`)
   }
 })
@@ -121,12 +128,17 @@ t.test('bytes of every form, both ways', async (t) => {
 t.test('words for numbers, in any letter case', async (t) => {
   t.same(wire(encode({ name: 'tag-number', value: 'vlan', tag: 0 })), ['64 0000000d'])
   t.same(wire(encode({ name: 'Big', value: 'zero' })), ['5 0000000000000000'])
-  t.equal(refusalOf(() => encode({ name: 'Tag-Number', value: 'none' })), 'value-malformed')
+  t.equal(
+    refusalOf(() => encode({ name: 'Tag-Number', value: 'none' })),
+    'value-malformed',
+  )
 })
 
 t.test('RFC 2868 §3.1: tags over 31 are part of the value', async (t) => {
   t.same(decode([{ type: 81, value: hex('203230') }]), [{ name: 'Tag-Text', value: ' 20' }])
-  t.same(decode([{ type: 64, value: hex('2000000d') }]), [{ name: 'Tag-Number', value: 0x2000_000d }])
+  t.same(decode([{ type: 64, value: hex('2000000d') }]), [
+    { name: 'Tag-Number', value: 0x2000_000d },
+  ])
   t.same(wire(encode({ name: 'Tag-Text', value: '\u0001a' })), ['81 000161'], 'not taken for a tag')
   for (const [name, value, tag] of [
     ['Tag-Text', 'x', 32],
@@ -135,7 +147,11 @@ t.test('RFC 2868 §3.1: tags over 31 are part of the value', async (t) => {
     ['Acme-Text', 'x', 1],
     ['Tag-Number', 2 ** 24, 1],
   ] as const) {
-    t.equal(refusalOf(() => encode({ name, value, tag })), 'value-malformed', `${name} tag ${tag}`)
+    t.equal(
+      refusalOf(() => encode({ name, value, tag })),
+      'value-malformed',
+      `${name} tag ${tag}`,
+    )
   }
 })
 
@@ -150,7 +166,11 @@ t.test('hidden attributes, with and without the keys', async (t) => {
   const sealed = decodeNamed(dictionary, attributes)
   t.ok(sealed.every(({ raw, value }) => raw === true && Buffer.isBuffer(value)))
   t.same(wire(encode(...sealed)), wire(attributes), 'raw values go back as they came')
-  t.equal(refusalOf(() => encodeNamed(dictionary, values)), 'hidden-malformed', 'nothing to hide with')
+  t.equal(
+    refusalOf(() => encodeNamed(dictionary, values)),
+    'hidden-malformed',
+    'nothing to hide with',
+  )
   t.same(decode([{ type: 69, value: hex('01 8001 aabb') }]), [raw('Tag-Secret', '018001aabb')])
 })
 
@@ -165,8 +185,14 @@ t.test('B17 values over 253 octets: split where allowed, refused elsewhere', asy
       { name: 'WiMAX-Octets', value: bytes },
     ]) {
       const attributes = encode(named)
-      t.ok(attributes.every(({ value }) => value.length <= 253), `${named.name} of ${length}`)
-      t.same(decode([...attributes, { type: 200, value: hex('aa') }]), [named, raw('Attr-200', 'aa')])
+      t.ok(
+        attributes.every(({ value }) => value.length <= 253),
+        `${named.name} of ${length}`,
+      )
+      t.same(decode([...attributes, { type: 200, value: hex('aa') }]), [
+        named,
+        raw('Attr-200', 'aa'),
+      ])
     }
   }
   const set: NamedValue = { name: 'Ext-Set-A', value: 1 }
@@ -175,41 +201,55 @@ t.test('B17 values over 253 octets: split where allowed, refused elsewhere', asy
     [{ name: 'Acme-Text', value: 'x'.repeat(248) }, 'vendor head and 248'],
     [{ name: 'Ext-Set', value: Array.from({ length: 43 }, () => set) }, 'extended'],
     [raw('Attr-200', 'aa'.repeat(254)), 'unknown'],
-    [{ name: 'Ext-Set', value: [{ name: 'Ext-Set-B', value: [{ name: 'Ext-Set-B-C', value: 'x'.repeat(254) }] }] }, 'inner'],
+    [
+      {
+        name: 'Ext-Set',
+        value: [{ name: 'Ext-Set-B', value: [{ name: 'Ext-Set-B-C', value: 'x'.repeat(254) }] }],
+      },
+      'inner',
+    ],
   ]
-  for (const [named, what] of tooLong) t.equal(refusalOf(() => encode(named)), 'value-too-long', what)
+  for (const [named, what] of tooLong)
+    t.equal(
+      refusalOf(() => encode(named)),
+      'value-too-long',
+      what,
+    )
   t.equal(encode({ name: 'Acme-Text', value: 'x'.repeat(247) }).length, 1)
 })
 
-t.test('B15 RFC 6929 §2.8: malformed attributes keep their octets, the others their meaning', async (t) => {
-  const good: Attribute = { type: 241, value: hex('0100000005') }
-  const word: NamedValue = { name: 'Ext-Word', value: 5 }
-  const cases: [Attribute, NamedValue][] = [
-    [{ type: 241, value: hex('') }, raw('Ext-1', '')],
-    [{ type: 241, value: hex('01') }, raw('Ext-1', '01')],
-    [{ type: 241, value: hex('010005') }, raw('Ext-Word', '0005')],
-    [{ type: 245, value: hex('0100') }, raw('Ext-5', '0100')],
-    [{ type: 245, value: hex('0180aa') }, raw('Ext-5', '0180aa')],
-    [{ type: 241, value: hex('1a0000270f07') }, raw('Evs-1', '0000270f07')],
-    [{ type: 241, value: hex('02 0106000000') }, raw('Ext-Set', '0106000000')],
-    [{ type: 241, value: hex('02 01') }, raw('Ext-Set', '01')],
-    [{ type: 241, value: hex('02 0100') }, raw('Ext-Set', '0100')],
-    [{ type: 241, value: hex('02 0101') }, raw('Ext-Set', '0101')],
-    [{ type: 26, value: hex('') }, raw('Vendor-Specific', '')],
-    [{ type: 26, value: hex('000027') }, raw('Vendor-Specific', '000027')],
-    [{ type: 26, value: hex('0000270f') }, raw('Vendor-Specific', '0000270f')],
-    [{ type: 26, value: hex('0000270f 01') }, raw('Vendor-Specific', '0000270f01')],
-    [{ type: 26, value: hex('0000270f 0100') }, raw('Vendor-Specific', '0000270f0100')],
-    [{ type: 26, value: hex('0000270f 0104ff') }, raw('Vendor-Specific', '0000270f0104ff')],
-    [{ type: 26, value: hex('ff00270f 0103ff') }, raw('Attr-26.4278200079.1', 'ff')],
-    [{ type: 26, value: hex('000060b5 3c02') }, raw('Vendor-Specific', '000060b53c02')],
-    [{ type: 26, value: hex('000060b5 3c0380') }, raw('Vendor-Specific', '000060b53c0380')],
-    [{ type: 5, value: hex('0000000005') }, raw('Big', '0000000005')],
-  ]
-  for (const [attribute, named] of cases) {
-    t.same(decode([good, attribute, good]), [word, named, word], attribute.value.toString('hex'))
-  }
-})
+t.test(
+  'B15 RFC 6929 §2.8: malformed attributes keep their octets, the others their meaning',
+  async (t) => {
+    const good: Attribute = { type: 241, value: hex('0100000005') }
+    const word: NamedValue = { name: 'Ext-Word', value: 5 }
+    const cases: [Attribute, NamedValue][] = [
+      [{ type: 241, value: hex('') }, raw('Ext-1', '')],
+      [{ type: 241, value: hex('01') }, raw('Ext-1', '01')],
+      [{ type: 241, value: hex('010005') }, raw('Ext-Word', '0005')],
+      [{ type: 245, value: hex('0100') }, raw('Ext-5', '0100')],
+      [{ type: 245, value: hex('0180aa') }, raw('Ext-5', '0180aa')],
+      [{ type: 241, value: hex('1a0000270f07') }, raw('Evs-1', '0000270f07')],
+      [{ type: 241, value: hex('02 0106000000') }, raw('Ext-Set', '0106000000')],
+      [{ type: 241, value: hex('02 01') }, raw('Ext-Set', '01')],
+      [{ type: 241, value: hex('02 0100') }, raw('Ext-Set', '0100')],
+      [{ type: 241, value: hex('02 0101') }, raw('Ext-Set', '0101')],
+      [{ type: 26, value: hex('') }, raw('Vendor-Specific', '')],
+      [{ type: 26, value: hex('000027') }, raw('Vendor-Specific', '000027')],
+      [{ type: 26, value: hex('0000270f') }, raw('Vendor-Specific', '0000270f')],
+      [{ type: 26, value: hex('0000270f 01') }, raw('Vendor-Specific', '0000270f01')],
+      [{ type: 26, value: hex('0000270f 0100') }, raw('Vendor-Specific', '0000270f0100')],
+      [{ type: 26, value: hex('0000270f 0104ff') }, raw('Vendor-Specific', '0000270f0104ff')],
+      [{ type: 26, value: hex('ff00270f 0103ff') }, raw('Attr-26.4278200079.1', 'ff')],
+      [{ type: 26, value: hex('000060b5 3c02') }, raw('Vendor-Specific', '000060b53c02')],
+      [{ type: 26, value: hex('000060b5 3c0380') }, raw('Vendor-Specific', '000060b53c0380')],
+      [{ type: 5, value: hex('0000000005') }, raw('Big', '0000000005')],
+    ]
+    for (const [attribute, named] of cases) {
+      t.same(decode([good, attribute, good]), [word, named, word], attribute.value.toString('hex'))
+    }
+  },
+)
 
 t.test('several attributes in one Vendor-Specific', async (t) => {
   const value = hex('0000270f 010461 62 02060000000a 4d03aa')
@@ -261,7 +301,9 @@ t.test('nested TLV bombs end where the dictionary does', async (t) => {
   }
   t.equal(depth, 124, 'one level for each two octets')
   const wide = Buffer.alloc(246, hex('0102'))
-  const flat = decodeNamed(deep, [{ type: 26, value: Buffer.concat([hex('000060b5 01f900'), wide]) }])
+  const flat = decodeNamed(deep, [
+    { type: 26, value: Buffer.concat([hex('000060b5 01f900'), wide]) },
+  ])
   t.equal(Array.isArray(flat[0]?.value) ? flat[0].value.length : 0, 123)
 })
 
@@ -294,5 +336,10 @@ t.test('names and values that cannot be written', async (t) => {
     ['value-malformed', { name: 'Ext-Word', value: [{ name: 'Ext-Set-A', value: 5 }] }],
     ['value-malformed', { name: 'Big', value: 5 }],
   ]
-  for (const [code, named] of cases) t.equal(refusalOf(() => encode(named)), code, named.name)
+  for (const [code, named] of cases)
+    t.equal(
+      refusalOf(() => encode(named)),
+      code,
+      named.name,
+    )
 })

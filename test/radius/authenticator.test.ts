@@ -42,58 +42,106 @@ t.test('every code has a rule, every request replies', async (t) => {
   }
 })
 
-t.test('requests of every code: sealed, opened, M-A first, as node:crypto computes it', async (t) => {
-  for (const code of requestCodes) {
-    const bytes = sealed(code)
-    const packet = openRequest(bytes, secret, strict)
-    t.match(packet, { code, identifier: 9 })
-    t.same(packet.attributes.map(({ type }) => type), [80, 1], 'X1 Message-Authenticator first')
-    const field = authRule[code] === 'zero' ? zeros : random
-    // C1 RFC 5176 §3.4: computed over zeros, in place before the Request Authenticator is.
-    t.same(signWith(bytes, 22, field, secret), bytes, `Message-Authenticator of code ${code}`)
-    if (authRule[code] === 'zero') t.same(hashWith(bytes, zeros, secret), bytes, 'authenticator')
-    else t.same(packet.authenticator, random)
-  }
-})
-
-t.test('X1 B5 B6 replies: M-A first, Proxy-State echoed in order, digests as RFC 5176 §3.4', async (t) => {
-  for (const code of requestCodes) {
-    const states = [attribute(33, 'first'), attribute(1, 'nemo'), attribute(33, ''), attribute(33, 'x')]
-    const request = openRequest(sealed(code, states), secret, strict)
-    for (const answer of repliesTo[code] ?? []) {
-      const bytes = sealReply(request, answer, [attribute(18, 'hello')], secret)
-      const reply = openReply(bytes, secret, request)
-      // RFC 2866 knows none, and FreeRADIUS 3.2 drops one over the request's authenticator.
-      const bare = code === Code.accountingRequest && answer === Code.accountingResponse
-      const types = reply.attributes.map(({ type }) => type)
-      t.same(types, bare ? [18, 33, 33, 33] : [80, 18, 33, 33, 33], `${code} -> ${answer}`)
-      t.same(reply.attributes.slice(-3).map(({ value }) => value.toString()), ['first', '', 'x'])
-      t.same(hashWith(bytes, request.authenticator, secret), bytes, 'Response Authenticator')
-      if (!bare) {
-        const signed = hashWith(
-          signWith(bytes, 22, request.authenticator, secret),
-          request.authenticator,
-          secret,
-        )
-        t.same(signed, bytes, 'Message-Authenticator over the authenticator of the request')
-      }
-      t.equal(reply.identifier, 9)
+t.test(
+  'requests of every code: sealed, opened, M-A first, as node:crypto computes it',
+  async (t) => {
+    for (const code of requestCodes) {
+      const bytes = sealed(code)
+      const packet = openRequest(bytes, secret, strict)
+      t.match(packet, { code, identifier: 9 })
+      t.same(
+        packet.attributes.map(({ type }) => type),
+        [80, 1],
+        'X1 Message-Authenticator first',
+      )
+      const field = authRule[code] === 'zero' ? zeros : random
+      // C1 RFC 5176 §3.4: computed over zeros, in place before the Request Authenticator is.
+      t.same(signWith(bytes, 22, field, secret), bytes, `Message-Authenticator of code ${code}`)
+      if (authRule[code] === 'zero') t.same(hashWith(bytes, zeros, secret), bytes, 'authenticator')
+      else t.same(packet.authenticator, random)
     }
-  }
-})
+  },
+)
+
+t.test(
+  'X1 B5 B6 replies: M-A first, Proxy-State echoed in order, digests as RFC 5176 §3.4',
+  async (t) => {
+    for (const code of requestCodes) {
+      const states = [
+        attribute(33, 'first'),
+        attribute(1, 'nemo'),
+        attribute(33, ''),
+        attribute(33, 'x'),
+      ]
+      const request = openRequest(sealed(code, states), secret, strict)
+      for (const answer of repliesTo[code] ?? []) {
+        const bytes = sealReply(request, answer, [attribute(18, 'hello')], secret)
+        const reply = openReply(bytes, secret, request)
+        // RFC 2866 knows none, and FreeRADIUS 3.2 drops one over the request's authenticator.
+        const bare = code === Code.accountingRequest && answer === Code.accountingResponse
+        const types = reply.attributes.map(({ type }) => type)
+        t.same(types, bare ? [18, 33, 33, 33] : [80, 18, 33, 33, 33], `${code} -> ${answer}`)
+        t.same(
+          reply.attributes.slice(-3).map(({ value }) => value.toString()),
+          ['first', '', 'x'],
+        )
+        t.same(hashWith(bytes, request.authenticator, secret), bytes, 'Response Authenticator')
+        if (!bare) {
+          const signed = hashWith(
+            signWith(bytes, 22, request.authenticator, secret),
+            request.authenticator,
+            secret,
+          )
+          t.same(signed, bytes, 'Message-Authenticator over the authenticator of the request')
+        }
+        t.equal(reply.identifier, 9)
+      }
+    }
+  },
+)
 
 t.test('X2 E1 S1 a missing Message-Authenticator', async (t) => {
   const status = rawPacket(12, Buffer.alloc(0))
-  const accounting = hashWith(rawPacket(4, Buffer.from('4f060200000428060000000102', 'hex').subarray(0, 12)), zeros, secret)
+  const accounting = hashWith(
+    rawPacket(4, Buffer.from('4f060200000428060000000102', 'hex').subarray(0, 12)),
+    zeros,
+    secret,
+  )
   const missing = 'message-authenticator-missing'
-  t.equal(refusalOf(() => openRequest(plain('0103ff'), secret, strict)), missing)
-  t.equal(refusalOf(() => openRequest(plain('0103ff'), secret, lenient)), 'accepted')
-  t.equal(refusalOf(() => openRequest(plain('4f0602000004'), secret, lenient)), missing, 'E1')
-  t.equal(refusalOf(() => openRequest(plain('4f02'), secret, lenient)), missing, 'E1 EAP-Start')
-  t.equal(refusalOf(() => openRequest(status, secret, lenient)), missing, 'S1 Status-Server')
-  t.equal(refusalOf(() => openRequest(accounting, secret, lenient)), missing, 'E1 in any packet')
+  t.equal(
+    refusalOf(() => openRequest(plain('0103ff'), secret, strict)),
+    missing,
+  )
+  t.equal(
+    refusalOf(() => openRequest(plain('0103ff'), secret, lenient)),
+    'accepted',
+  )
+  t.equal(
+    refusalOf(() => openRequest(plain('4f0602000004'), secret, lenient)),
+    missing,
+    'E1',
+  )
+  t.equal(
+    refusalOf(() => openRequest(plain('4f02'), secret, lenient)),
+    missing,
+    'E1 EAP-Start',
+  )
+  t.equal(
+    refusalOf(() => openRequest(status, secret, lenient)),
+    missing,
+    'S1 Status-Server',
+  )
+  t.equal(
+    refusalOf(() => openRequest(accounting, secret, lenient)),
+    missing,
+    'E1 in any packet',
+  )
   const disconnect = hashWith(rawPacket(40, Buffer.from('0103ff', 'hex')), zeros, secret)
-  t.equal(refusalOf(() => openRequest(disconnect, secret, strict)), 'accepted', 'X2 Access-Requests only')
+  t.equal(
+    refusalOf(() => openRequest(disconnect, secret, strict)),
+    'accepted',
+    'X2 Access-Requests only',
+  )
 })
 
 t.test('X3 Blast-RADIUS: Proxy-State without Message-Authenticator', async (t) => {
@@ -101,28 +149,50 @@ t.test('X3 Blast-RADIUS: Proxy-State without Message-Authenticator', async (t) =
   const forged = plain(`0103ff21e6${octets(228, 'collision').toString('hex')}`)
   const limited = { requireMessageAuthenticator: false, limitProxyState: true }
   const required = { requireMessageAuthenticator: true, limitProxyState: false }
-  t.equal(refusalOf(() => openRequest(forged, secret, limited)), 'proxy-state-unprotected')
-  t.equal(refusalOf(() => openRequest(forged, secret, required)), 'message-authenticator-missing')
-  t.equal(refusalOf(() => openRequest(forged, secret, lenient)), 'accepted')
+  t.equal(
+    refusalOf(() => openRequest(forged, secret, limited)),
+    'proxy-state-unprotected',
+  )
+  t.equal(
+    refusalOf(() => openRequest(forged, secret, required)),
+    'message-authenticator-missing',
+  )
+  t.equal(
+    refusalOf(() => openRequest(forged, secret, lenient)),
+    'accepted',
+  )
   const honest = sealed(1, [attribute(33, octets(228, 'collision'))])
-  t.equal(refusalOf(() => openRequest(honest, secret, limited)), 'accepted')
+  t.equal(
+    refusalOf(() => openRequest(honest, secret, limited)),
+    'accepted',
+  )
   // A reject turned into an accept by equal MD5: the reply's Message-Authenticator still differs.
   const request = openRequest(honest, secret, strict)
   const reject = sealReply(request, Code.accessReject, [], secret)
   const accept = Buffer.from(reject)
   accept.writeUInt8(Code.accessAccept, 0)
   const collided = hashWith(accept, request.authenticator, secret)
-  t.equal(refusalOf(() => openReply(collided, secret, request)), 'message-authenticator-wrong')
+  t.equal(
+    refusalOf(() => openReply(collided, secret, request)),
+    'message-authenticator-wrong',
+  )
 })
 
 t.test('X4 X5 a present Message-Authenticator counts wherever it stands', async (t) => {
   for (const attributes of ['5012', '0103ff5012', '0103ffc803eec902010301f90302fa03055012']) {
     const at = 20 + attributes.length / 2
     const packet = signWith(plain(`${attributes}${'00'.repeat(16)}21030a`), at, random, secret)
-    t.equal(refusalOf(() => openRequest(packet, secret, strict)), 'accepted', attributes)
+    t.equal(
+      refusalOf(() => openRequest(packet, secret, strict)),
+      'accepted',
+      attributes,
+    )
     packet[at] = packet.readUInt8(at) ^ 1
     for (const policy of [strict, lenient]) {
-      t.equal(refusalOf(() => openRequest(packet, secret, policy)), 'message-authenticator-wrong')
+      t.equal(
+        refusalOf(() => openRequest(packet, secret, policy)),
+        'message-authenticator-wrong',
+      )
     }
   }
 })
@@ -131,7 +201,11 @@ t.test('E3 RFC 3579 §3.1: EAP-Message beside another way to authenticate', asyn
   const eap = attribute(79, Buffer.from('0201000401', 'hex'))
   for (const type of [2, 3, 70]) {
     const bytes = sealed(1, [eap, attribute(type, octets(16, 'password'))])
-    t.equal(refusalOf(() => openRequest(bytes, secret, strict)), 'eap-with-password', `type ${type}`)
+    t.equal(
+      refusalOf(() => openRequest(bytes, secret, strict)),
+      'eap-with-password',
+      `type ${type}`,
+    )
   }
 })
 
@@ -145,9 +219,17 @@ t.test('every prefix, one more octet, every flipped bit of valid packets', async
       }
     }
     const padded = Buffer.concat([bytes, Buffer.from([7])])
-    t.equal(refusalOf(() => openRequest(padded, secret, strict)), 'accepted', 'B1 padding is ignored')
+    t.equal(
+      refusalOf(() => openRequest(padded, secret, strict)),
+      'accepted',
+      'B1 padding is ignored',
+    )
     padded.writeUInt16BE(padded.length, 2)
-    t.not(refusalOf(() => openRequest(padded, secret, strict)), 'accepted', 'one more octet inside')
+    t.not(
+      refusalOf(() => openRequest(padded, secret, strict)),
+      'accepted',
+      'one more octet inside',
+    )
     for (let bit = 0; bit < 8 * bytes.length; bit++) {
       const flipped = Buffer.from(bytes)
       flipped[bit >> 3] = flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7))
@@ -173,21 +255,47 @@ t.test('replies that answer something else', async (t) => {
   const request = openRequest(accessRequest(10), secret, strict)
   const other = openRequest(sealed(1), secret, strict)
   const reply = sealReply(request, Code.accessReject, [], secret)
-  t.equal(refusalOf(() => openReply(reply, secret, other)), 'identifier-mismatch')
+  t.equal(
+    refusalOf(() => openReply(reply, secret, other)),
+    'identifier-mismatch',
+  )
   const sameIdentifier = { ...other, identifier: request.identifier }
-  t.equal(refusalOf(() => openReply(reply, secret, sameIdentifier)), 'message-authenticator-wrong')
-  t.equal(refusalOf(() => openReply(accessRequest(10), secret, request)), 'code-unexpected')
-  t.equal(refusalOf(() => openRequest(reply, secret, strict)), 'code-unexpected')
+  t.equal(
+    refusalOf(() => openReply(reply, secret, sameIdentifier)),
+    'message-authenticator-wrong',
+  )
+  t.equal(
+    refusalOf(() => openReply(accessRequest(10), secret, request)),
+    'code-unexpected',
+  )
+  t.equal(
+    refusalOf(() => openRequest(reply, secret, strict)),
+    'code-unexpected',
+  )
   const eapWithout = hashWith(
     Buffer.from('02070018000000000000000000000000000000004f040301', 'hex'),
     request.authenticator,
     secret,
   )
-  t.equal(refusalOf(() => openReply(eapWithout, secret, request)), 'message-authenticator-missing')
-  const bare = hashWith(Buffer.from(`0307001400${'00'.repeat(15)}`, 'hex'), request.authenticator, secret)
-  t.equal(refusalOf(() => openReply(bare, secret, request)), 'accepted', 'RFC 2865 alone')
+  t.equal(
+    refusalOf(() => openReply(eapWithout, secret, request)),
+    'message-authenticator-missing',
+  )
+  const bare = hashWith(
+    Buffer.from(`0307001400${'00'.repeat(15)}`, 'hex'),
+    request.authenticator,
+    secret,
+  )
+  t.equal(
+    refusalOf(() => openReply(bare, secret, request)),
+    'accepted',
+    'RFC 2865 alone',
+  )
   bare[10] = bare.readUInt8(10) ^ 4
-  t.equal(refusalOf(() => openReply(bare, secret, request)), 'authenticator-wrong')
+  t.equal(
+    refusalOf(() => openReply(bare, secret, request)),
+    'authenticator-wrong',
+  )
 })
 
 t.test('what cannot be sealed', async (t) => {
@@ -204,7 +312,11 @@ t.test('what cannot be sealed', async (t) => {
     ['authenticator-length', () => sealRequest({ code: 1, identifier: 1, attributes: [] }, secret)],
     [
       'authenticator-length',
-      () => sealRequest({ code: 1, identifier: 1, attributes: [], authenticator: octets(15, '') }, secret),
+      () =>
+        sealRequest(
+          { code: 1, identifier: 1, attributes: [], authenticator: octets(15, '') },
+          secret,
+        ),
     ],
   ]
   for (const [code, run] of cases) t.equal(refusalOf(run), code)
@@ -214,10 +326,7 @@ t.test('X8 secrets of 0 to 1025 octets', async (t) => {
   for (let length = 0; length <= 1025; length++) {
     const key = octets(length, 'secret')
     const run = () => {
-      const bytes = sealRequest(
-        { code: 4, identifier: 1, attributes: [attribute(44, 'id')] },
-        key,
-      )
+      const bytes = sealRequest({ code: 4, identifier: 1, attributes: [attribute(44, 'id')] }, key)
       const request = openRequest(bytes, key, strict)
       return openReply(sealReply(request, 5, [], key), key, request)
     }
@@ -226,9 +335,16 @@ t.test('X8 secrets of 0 to 1025 octets', async (t) => {
   }
   for (const length of [1, 63, 64, 65, 128, 1024]) {
     const key = octets(length, 'secret')
-    const bytes = sealRequest({ code: 1, identifier: 1, attributes: [], authenticator: random }, key)
+    const bytes = sealRequest(
+      { code: 1, identifier: 1, attributes: [], authenticator: random },
+      key,
+    )
     const zeroed = Buffer.from(bytes).fill(0, 22, 38)
-    t.same(bytes.subarray(22, 38), createHmac('md5', key).update(zeroed).digest(), `${length} octets`)
+    t.same(
+      bytes.subarray(22, 38),
+      createHmac('md5', key).update(zeroed).digest(),
+      `${length} octets`,
+    )
   }
 })
 

@@ -37,7 +37,11 @@ t.test('B16 RFC 8044 §3: every type both ways', async (t) => {
     t.equal(encodeValue(type, value).toString('hex'), bytes, `${type} ${value}`)
     t.same(decodeValue(type, hex(bytes)), value, `${type} ${bytes}`)
   }
-  t.equal(decodeValue('ipv6prefix', hex('002020010db80000')), '2001:db8::/32', 'more octets than needed')
+  t.equal(
+    decodeValue('ipv6prefix', hex('002020010db80000')),
+    '2001:db8::/32',
+    'more octets than needed',
+  )
 })
 
 t.test('B15 RFC 6929 §2.8: octets that are no value of their type', async (t) => {
@@ -65,7 +69,7 @@ t.test('B15 RFC 6929 §2.8: octets that are no value of their type', async (t) =
   const invalid: [DataType, string][] = [
     ['ipv4prefix', '0021c0000201'],
     ['ipv4prefix', '0018c0000201'],
-    ['ipv6prefix', '0081' + '00'.repeat(16)],
+    ['ipv6prefix', `0081${'00'.repeat(16)}`],
     ['ipv6prefix', '002120010db8'],
     ['ipv6prefix', '001f20010db9'],
   ]
@@ -112,7 +116,11 @@ t.test('values that do not fit their type are refused', async (t) => {
     ['ether', '02:00:5e:10:00'],
   ]
   for (const [type, value] of cases) {
-    t.equal(refusalOf(() => encodeValue(type, value)), 'value-malformed', `${type} ${value}`)
+    t.equal(
+      refusalOf(() => encodeValue(type, value)),
+      'value-malformed',
+      `${type} ${value}`,
+    )
   }
 })
 

@@ -23,7 +23,12 @@ t.test('B17 RFC 3579 §3.1: any length survives split and join', async (t) => {
 t.test('E2: order kept, pieces of any size, none is undefined, EAP-Start is empty', async (t) => {
   t.equal(joinEapMessage(packet([1, Buffer.from('a')])), undefined)
   t.same(joinEapMessage(decodePacket(rawPacket(1, Buffer.from('4f02', 'hex')))), Buffer.alloc(0))
-  const pieces = packet([79, Buffer.from('a')], [79, Buffer.alloc(0)], [79, Buffer.from('bc')], [24, Buffer.from('s')])
+  const pieces = packet(
+    [79, Buffer.from('a')],
+    [79, Buffer.alloc(0)],
+    [79, Buffer.from('bc')],
+    [24, Buffer.from('s')],
+  )
   t.same(joinEapMessage(pieces), Buffer.from('abc'))
 })
 
@@ -31,6 +36,10 @@ t.test('E2 RFC 3579 §3.1: EAP-Message attributes with others between', async (t
   const part: [number, Buffer] = [79, Buffer.from('a')]
   for (const gap of [1, 24, 80]) {
     const scattered = packet(part, [gap, Buffer.from('b')], part)
-    t.equal(refusalOf(() => joinEapMessage(scattered)), 'eap-message-scattered', `gap ${gap}`)
+    t.equal(
+      refusalOf(() => joinEapMessage(scattered)),
+      'eap-message-scattered',
+      `gap ${gap}`,
+    )
   }
 })

@@ -23,12 +23,18 @@ t.test('RFC 2865 §5.2 User-Password: lengths 0 to 128', async (t) => {
     if (hidden.length !== padded) t.fail(`${length} octets hidden in ${hidden.length}`)
     t.same(revealUserPassword(hidden, authenticator, secret), text(length))
   }
-  t.equal(refusalOf(() => hideUserPassword(text(129), authenticator, secret)), 'value-too-long')
+  t.equal(
+    refusalOf(() => hideUserPassword(text(129), authenticator, secret)),
+    'value-too-long',
+  )
   for (const length of [0, 1, 15, 17, 129, 144]) {
     const run = () => revealUserPassword(text(length), authenticator, secret)
     t.equal(refusalOf(run), 'hidden-malformed', `${length} hidden octets`)
   }
-  t.equal(refusalOf(() => hideUserPassword(text(1), authenticator, Buffer.alloc(0))), 'secret-length')
+  t.equal(
+    refusalOf(() => hideUserPassword(text(1), authenticator, Buffer.alloc(0))),
+    'secret-length',
+  )
 })
 
 t.test('RFC 2868 §3.5 Tunnel-Password: lengths, salt, the definition step by step', async (t) => {
@@ -56,7 +62,12 @@ t.test('RFC 2868 §3.5 Tunnel-Password: lengths, salt, the definition step by st
 
 t.test('FR-GV: another secret never reads beyond the value', async (t) => {
   for (let i = 0; i < 500; i++) {
-    const hidden = hideTunnelPassword(octets(i % 240, `${i}`), octets(2, `${i}`), authenticator, secret)
+    const hidden = hideTunnelPassword(
+      octets(i % 240, `${i}`),
+      octets(2, `${i}`),
+      authenticator,
+      secret,
+    )
     const run = () => {
       const plain = revealTunnelPassword(hidden, authenticator, other)
       if (plain.length > hidden.length - 3) throw new Error(`${plain.length} of ${hidden.length}`)
@@ -72,15 +83,27 @@ t.test('Ascend secrets (encrypt=3)', async (t) => {
     t.equal(hidden.length, 16)
     t.same(revealAscendSecret(hidden, authenticator, secret), text(length))
   }
-  t.equal(refusalOf(() => hideAscendSecret(text(17), authenticator, secret)), 'value-too-long')
-  t.equal(refusalOf(() => revealAscendSecret(text(15), authenticator, secret)), 'hidden-malformed')
+  t.equal(
+    refusalOf(() => hideAscendSecret(text(17), authenticator, secret)),
+    'value-too-long',
+  )
+  t.equal(
+    refusalOf(() => revealAscendSecret(text(15), authenticator, secret)),
+    'hidden-malformed',
+  )
 })
 
 t.test('E10 RFC 2548 §2.4: MS-MPPE keys', async (t) => {
   const msk = octets(64, 'msk')
   for (const salts of ['00000000', '80018001', '00018001', '12341235', 'ffffffff', '80000001']) {
     const attributes = mppeKeyAttributes(msk, authenticator, secret, Buffer.from(salts, 'hex'))
-    t.same(attributes.map(({ type, value }) => [type, value.length]), [[26, 56], [26, 56]])
+    t.same(
+      attributes.map(({ type, value }) => [type, value.length]),
+      [
+        [26, 56],
+        [26, 56],
+      ],
+    )
     const [recv, send] = attributes.map(({ value }) => value)
     if (recv === undefined || send === undefined) throw new Error('two attributes')
     t.equal(recv.toString('hex', 0, 6), '000001371134', 'vendor 311, MS-MPPE-Recv-Key 17')

@@ -1,5 +1,5 @@
-// What the tests of this room share: the shipped dictionary, seeded octets, a full EAP Access-Request,
-// and an independent HMAC to hold ours against. No test of its own.
+// What the tests of this room share: the shipped dictionary, seeded octets, a full EAP
+// Access-Request, and an independent HMAC to hold ours against. No test of its own.
 
 import { createHash, createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -62,7 +62,11 @@ export function accessRequest(eapLength: number): Buffer {
 }
 
 /** A packet from parts, without any check: header with these bytes, then these bytes. */
-export function rawPacket(code: number, attributes: Buffer, length = 20 + attributes.length): Buffer {
+export function rawPacket(
+  code: number,
+  attributes: Buffer,
+  length = 20 + attributes.length,
+): Buffer {
   const header = Buffer.alloc(20)
   header.writeUInt8(code, 0)
   header.writeUInt16BE(length, 2)

@@ -5,14 +5,17 @@ import { openReply, openRequest } from '../../radius/authenticator.ts'
 import { decodePacket, type Packet } from '../../radius/packet.ts'
 import { lenient, refusalOf, shippedDictionary } from './support.ts'
 
-// Format: `secret TEXT` holds until the next; `packet request|reply|structure NAME` begins a packet;
-// `hex` lines are its octets; then `means CODE IDENTIFIER Name=value ...` (~ for a space, 0x for octets) or
-// `refused REASON`. A reply answers the last request above. `count N` ends the file.
+// Format: `secret TEXT` holds until the next; `packet request|reply|structure NAME` begins a
+// packet; `hex` lines are its octets; then `means CODE IDENTIFIER Name=value ...` (~ for a space,
+// 0x for octets) or `refused REASON`. A reply answers the last request above. `count N` ends the
+// file.
 
 const dictionary = shippedDictionary()
 
-const show = ({ name, value }: NamedValue) =>
-  `${name}=${Buffer.isBuffer(value) ? `0x${value.toString('hex')}` : String(value).replaceAll(' ', '~')}`
+function show({ name, value }: NamedValue): string {
+  const text = Buffer.isBuffer(value) ? `0x${value.toString('hex')}` : String(value)
+  return `${name}=${text.replaceAll(' ', '~')}`
+}
 
 function describe(packet: Packet, secret: Buffer, authenticator: Buffer): string {
   const keys = { secret, authenticator }

@@ -46,7 +46,8 @@ function build(packet: Buffer, attributes: readonly Attribute[]): Buffer {
   return withLength(Buffer.concat([packet.subarray(0, HEADER), ...body]))
 }
 
-function withLength(packet: Buffer): Buffer {
+/** Length made true; writes into `packet`. */
+export function withLength(packet: Buffer): Buffer {
   if (packet.length >= 4) packet.writeUInt16BE(packet.length & 0xffff, 2)
   return packet
 }

@@ -7,14 +7,15 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { Code } from '../../radius/packet.ts'
-import { eapOf, mutate, resign, valuesOf } from './mutate.ts'
+import { eapOf, mutate, resign, valuesOf, withLength } from './mutate.ts'
 import { lobby, lobbySource, type Manner, type Parked, park, raise, seal } from './parked.ts'
 import { type Random, seeded } from './random.ts'
 import { createRig, makeDevice, type Rig } from './rig.ts'
 
 const SEED = process.argv[2] ?? 'mutations 1'
-const MUTATIONS = 10_000
+const MUTATIONS = 100_000
 const STATE = 24
+const CALLING_STATION_ID = 31
 const STEP_MS = 5
 
 setFlagsFromString('--expose-gc')
@@ -84,9 +85,19 @@ async function send(rig: Rig, datagram: Buffer, parked: Parked, tally: Tally) {
 /** Whether the conversation still waits for the same response. */
 function isParked(rig: Rig, parked: Parked, reply: Buffer | undefined): boolean {
   const { stateAttribute, pending } = parked
+  if (parked.point === 0) return true
   if (stateAttribute === undefined || pending === undefined) return false
   if (rig.conversations.find(stateAttribute, lobby.name) === undefined) return false
   return reply?.[0] !== Code.accessChallenge || eapOf(reply).equals(pending)
+}
+
+function withStation(parked: Parked, station: string): Parked {
+  const attributes = parked.attributes.map((attribute) =>
+    attribute.type === CALLING_STATION_ID
+      ? { ...attribute, value: Buffer.from(station) }
+      : attribute,
+  )
+  return { ...parked, station, attributes }
 }
 
 /** The conversations that mutations are aimed at, replaced when one has ended or gone on. */
@@ -96,14 +107,17 @@ function pool(rig: Rig, points: readonly number[], random: Random) {
     async take(): Promise<Parked> {
       const kind = random.below(manners.length)
       const manner = manners[kind] ?? raise('manner')
-      // Points behind the handshake cost a handshake each: one in ten goes there.
+      // What TLS gets to see costs a part of a handshake each: one in twenty is aimed there.
       const total = points[kind] ?? 1
-      const point = random.chance(0.1) ? random.below(total) : random.below(2)
+      const point = random.chance(0.05) ? random.below(total) : 0
       const key = `${kind} ${point}`
       const parked =
-        held.get(key) ?? (await park(rig, manner, random.bytes(6).toString('hex'), point, random)) ?? raise(key)
+        held.get(key) ??
+        (await park(rig, manner, random.bytes(6).toString('hex'), point, random)) ??
+        raise(key)
       held.set(key, parked)
-      return parked
+      // A first packet is of another station each time: one whose conversation is open gets no answer.
+      return parked.point === 0 ? withStation(parked, random.bytes(6).toString('hex')) : parked
     },
     settle(parked: Parked, reply: Buffer | undefined): void {
       if (isParked(rig, parked, reply)) return
@@ -158,4 +172,40 @@ t.test(`100,000 mutations, forged and signed; seed ${SEED}`, async (t) => {
   t.equal(await total(rig), forged.sent + (signed.replies.get('silence') ?? 0), 'all are counted')
   t.equal(overfull, 0)
   t.ok(grownBytes < 24 * 1024 * 1024, `grown by ${grownBytes} octets`)
+})
+
+t.test('every prefix of every packet of a conversation, and one octet more', async (t) => {
+  const rig = openRig('prefixes')
+  const random = seeded('prefixes')
+  const tally: Tally = { sent: 0, replies: new Map(), badAccepts: [] }
+  for (const manner of manners) {
+    const points = await pointsOf(manner)
+    for (let point = 0; point < points; point++) {
+      const station = `${manner.name} ${point}`
+      const parked = (await park(rig, manner, station, point, random)) ?? raise(station)
+      const good = (): Buffer => seal(parked.attributes, random)
+      const { length } = good()
+      for (let cut = 0; cut < length; cut++) {
+        const prefix = good().subarray(0, cut)
+        if (await send(rig, prefix, parked, tally)) t.fail(`${station}: prefix of ${cut} answered`)
+        // Long enough, cut between two attributes and signed, it is a packet with parts missing.
+        await send(rig, resign(withLength(good().subarray(0, cut)), lobby.secret), parked, tally)
+      }
+      const longer = Buffer.concat([good(), Buffer.from([1])])
+      const whole = resign(withLength(Buffer.from(longer)), lobby.secret)
+      t.equal(
+        await send(rig, whole, parked, tally),
+        undefined,
+        `${station}: half an attribute more`,
+      )
+      const want = point === points - 1 ? Code.accessAccept : Code.accessChallenge
+      const reply = await send(rig, longer, parked, tally)
+      t.equal(reply?.[0], want, `${station}: padding is not part of the packet`)
+      parked.tls.close()
+    }
+  }
+  t.same(tally.badAccepts, [])
+  t.same(rig.faults.slice(0, 3), [])
+  const silent = tally.replies.get('silence') ?? 0
+  t.equal(await total(rig), silent, `${tally.sent} sent, ${silent} counted drops`)
 })
