@@ -30,7 +30,6 @@ export interface ServerChain {
   readonly serverName: string
   /** SHA-256 of the leaf's SubjectPublicKeyInfo, 64 hex digits. */
   readonly spkiSha256: string
-  readonly leaf: X509Certificate
 }
 
 const pemOf = (certificate: X509Certificate): string => toPem('CERTIFICATE', certificate.raw)
@@ -58,7 +57,6 @@ export function readServerChain(text: string, nowSeconds: number): ServerChain {
     published: [leaf, ...issuers.slice(-1), ...intermediates].map(pemOf),
     serverName,
     spkiSha256: sha256(spkiOfKey(leaf.publicKey)).toString('hex'),
-    leaf,
   }
 }
 

@@ -109,12 +109,15 @@ async function readKey(file: string): Promise<{ path: string; pem: string }> {
   }
 }
 
-function warnings({ device }: EnrolledDevice, keyGiven: boolean): string[] {
+function warnings({ device, leftOut }: EnrolledDevice, keyGiven: boolean): string[] {
+  const said = leftOut === undefined ? [] : [leftOut]
   if (device.kind === 'direct') {
-    return ['warning: key.pem holds the account key itself, unencrypted: it is the money']
+    said.push('warning: key.pem holds the account key itself, unencrypted: it is the money')
   }
-  if (!keyGiven || device.privateKey !== 'key.pem') return []
-  return ['the key stays where it is: put its reference at key.pem, or name it in private_key']
+  if (keyGiven && device.privateKey === 'key.pem') {
+    said.push('the key stays where it is: put its reference at key.pem, or name it in private_key')
+  }
+  return said
 }
 
 interface FirstDeposit {

@@ -2,7 +2,7 @@
 // profiles. Time, randomness and the password are arguments; writes nothing. Called by `device
 // create`.
 
-import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
 import { isAbsolute, join } from 'node:path'
 import { deriveDeviceKey, makeBoundCertificate, makeDirectCertificate } from '../certs/device.ts'
 import { realmOf } from '../certs/operator.ts'
@@ -11,6 +11,8 @@ import { passpoint } from '../certs/profiles/passpoint.ts'
 import { pkcs12 } from '../certs/profiles/pkcs12.ts'
 import { windowsWlanXml } from '../certs/profiles/windows.ts'
 import { wpaSupplicantConf } from '../certs/profiles/wpa_supplicant.ts'
+import { isRoot } from '../certs/server-chain.ts'
+import { sha256 } from '../certs/x509.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import { DeviceError } from './error.ts'
 import { type DeviceFile, deviceJson, type FolderFile } from './folder.ts'
@@ -26,6 +28,7 @@ const BACKDATE_SECONDS = 600
 const SERIAL_BYTES = 16
 // IEEE 802.11: an SSID is at most 32 octets.
 const SSID_BYTES_MAX = 32
+const CA_FILE = 'operator-ca.pem'
 
 /** A TLS key that lives elsewhere: its file, and what the file holds in PEM. */
 export interface KeyElsewhere {
@@ -56,6 +59,8 @@ export interface EnrolledDevice {
   readonly notAfter: number
   readonly ssid: string
   readonly files: readonly FolderFile[]
+  /** Profiles that can't hold what this operator's certificate needs, in words for the person. */
+  readonly leftOut: string | undefined
 }
 
 interface TlsIdentity {
@@ -91,6 +96,7 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
   const notBefore = enrolment.nowSeconds - BACKDATE_SECONDS
   const notAfter = notBefore + VALIDITY_SECONDS
   const tls = makeIdentity(enrolment, notBefore, notAfter)
+  const caPem = operator.certificates[1]
   const device: DeviceFile = {
     version: 1,
     name,
@@ -112,13 +118,13 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
     { name: '.gitignore', content: '*\n' },
     { name: 'wallet.json', content: wallet },
     { name: 'cert.pem', content: tls.certificatePem },
-    { name: 'operator-ca.pem', content: operator.certificates[1] },
+    ...(caPem === undefined ? [] : [{ name: CA_FILE, content: caPem }]),
     { name: 'wpa_supplicant.conf', content: supplicantConf(enrolment, tls) },
     { name: 'device.json', content: deviceJson(device) },
     ...profiles(enrolment, tls, ssid),
   ]
   if (tls.keyPem !== undefined) files.push({ name: 'key.pem', content: tls.keyPem })
-  return { device, notAfter, ssid, files }
+  return { device, notAfter, ssid, files, leftOut: leftOut(caPem) }
 }
 
 function makeIdentity(enrolment: Enrolment, notBefore: number, notAfter: number): TlsIdentity {
@@ -156,11 +162,14 @@ function supplicantConf(
   { kind, operator, directory, ssid }: Enrolment,
   { keyPath }: TlsIdentity,
 ): string {
+  const [leafPem, caPem] = operator.certificates
+  const { serverName } = operator
   return wpaSupplicantConf({
     kind,
     realm: realmOf(operator.name),
-    serverName: operator.serverName,
-    caPath: join(directory, 'operator-ca.pem'),
+    ...(caPem === undefined
+      ? { certificateSha256: sha256(new X509Certificate(leafPem).raw).toString('hex') }
+      : { caPath: join(directory, CA_FILE), serverName }),
     certificatePath: join(directory, 'cert.pem'),
     keyPath: isAbsolute(keyPath) ? keyPath : join(directory, keyPath),
     ...(ssid === undefined ? {} : { ssid }),
@@ -173,23 +182,39 @@ function profiles(enrolment: Enrolment, tls: TlsIdentity, ssid: string): FolderF
   const { certificatePem, keyPem } = tls
   const { name: operatorName, serverName } = operator
   const realm = realmOf(operatorName)
-  const caCertificatePem = operator.certificates[1]
-  const windows = windowsWlanXml({ ssid, serverName, caCertificatePem })
-  const files: FolderFile[] = [{ name: `${name}-windows.xml`, content: windows }]
+  const [leafPem, caPem] = operator.certificates
+  const rootPem = caPem !== undefined && isRoot(caPem) ? caPem : undefined
+  const files: FolderFile[] = []
+  if (rootPem !== undefined) {
+    const windows = windowsWlanXml({ ssid, serverName, caCertificatePem: rootPem })
+    files.push({ name: `${name}-windows.xml`, content: windows })
+  }
   if (enrolment.kind === 'direct' || keyPem === undefined) return files
   const identity = { keyPem, certificatePem, name, random }
-  const sealed = pkcs12({ ...identity, caCertificatePem, password })
-  // Android reads a Passpoint file's .p12 with an empty password and one entry only.
-  const open = pkcs12({ ...identity, password: '' })
-  const shown = { operatorName, realm, caCertificatePem }
-  const apple = mobileconfig({ ...shown, name, serverName, ssid, pkcs12: sealed })
-  const android = passpoint({ ...shown, certificatePem, pkcs12: open })
+  const withCa = caPem === undefined ? {} : { caCertificatePem: caPem }
+  const sealed = pkcs12({ ...identity, ...withCa, password })
+  const shown = { operatorName, realm }
+  const anchorPem = caPem ?? leafPem
+  const apple = mobileconfig({ ...shown, anchorPem, name, serverName, ssid, pkcs12: sealed })
   files.push(
     { name: `${name}.p12`, content: sealed },
     { name: `${name}.mobileconfig`, content: apple },
-    { name: `${name}-passpoint.config`, content: android },
   )
+  if (rootPem !== undefined) {
+    // Android reads a Passpoint file's .p12 with an empty password and one entry only.
+    const open = pkcs12({ ...identity, password: '' })
+    const ca = { caCertificatePem: rootPem }
+    const android = passpoint({ ...shown, ...ca, certificatePem, pkcs12: open })
+    files.push({ name: `${name}-passpoint.config`, content: android })
+  }
   return files
+}
+
+/** Windows finds its trusted server CA among roots, and Android's import takes only a CA. */
+function leftOut(caPem: string | undefined): string | undefined {
+  if (caPem !== undefined && isRoot(caPem)) return undefined
+  const why = `the operator's certificate comes ${caPem === undefined ? 'without a CA' : 'without its root'}`
+  return `${why}: no profile is written for Windows and Android, which can't be held to it`
 }
 
 /** As much of a text as an SSID holds, never half a character. */

@@ -51,7 +51,9 @@ const operatorAnswer = z.object({
     .max(253)
     .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/),
   // The leaf alone where it has no CA.
-  certificates: z.tuple([certificateText], certificateText).refine((all) => all.length <= CHAIN_MAX),
+  certificates: z
+    .tuple([certificateText], certificateText)
+    .refine((all) => all.length <= CHAIN_MAX),
 })
 
 /** What GET /v1/operator must say; addresses lowercase, certificates [leaf, CA, …] in PEM. */

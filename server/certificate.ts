@@ -8,18 +8,19 @@ import {
   makeOperatorCertificates,
   renewalDue,
   renewOperatorCertificate,
-  spkiSha256Of,
 } from '../certs/operator.ts'
+import { readServerChain } from '../certs/server-chain.ts'
 import type { Config } from '../config/config.ts'
 import { type DataPaths, writeDurably } from './data.ts'
 import { EXIT_CONFIGURATION, StartError } from './explain.ts'
 
 /** What EAP-TLS presents and what devices pin. */
 export interface OperatorCertificate {
-  readonly certificatePem: string
+  /** Exactly what goes out in TLS: leaf first, no root. */
+  readonly chainPem: string
   readonly privateKeyPem: string
-  /** Empty where the operator brought a certificate without its CA. */
-  readonly caCertificatePem: string
+  /** PEM each: [leaf, CA, intermediates]; the leaf alone where the operator brought no CA. */
+  readonly certificates: readonly string[]
   readonly serverName: string
   /** SHA-256 of the leaf's SubjectPublicKeyInfo, 64 hex digits. */
   readonly spkiSha256: string
@@ -61,8 +62,8 @@ export function loadOperatorCertificate(
   { now, random }: CertificateDeps,
 ): OperatorCertificate {
   const { certificate } = config.eap
-  if (certificate !== 'auto') return readOwn(certificate.cert, certificate.key)
   const nowSeconds = Math.floor(now() / 1000)
+  if (certificate !== 'auto') return readPair(certificate.cert, certificate.key, nowSeconds)
   if (!existsSync(paths.serverCertificate)) {
     const made = makeOperatorCertificates({
       operatorName: config.operator.name,
@@ -82,22 +83,46 @@ export function loadOperatorCertificate(
     const issuer = { caCertificatePem, caKeyPem, certificatePem, nowSeconds, random }
     writeDurably(paths.serverCertificate, renewOperatorCertificate(issuer), 0o644)
   }
-  return { ...readOwn(paths.serverCertificate, paths.serverKey), caCertificatePem }
+  return readPair(paths.serverCertificate, paths.serverKey, nowSeconds, caCertificatePem)
 }
 
 /** The pair in two files, checked before anything is registered on chain for it. */
-function readOwn(certPath: string, keyPath: string): OperatorCertificate {
-  const certificatePem = readPem(certPath)
+function readPair(
+  certPath: string,
+  keyPath: string,
+  nowSeconds: number,
+  caCertificatePem = '',
+): OperatorCertificate {
+  const text = readPem(certPath)
   const privateKeyPem = readPem(keyPath)
-  const leaf = parsed(certPath, 'a certificate', () => new X509Certificate(certificatePem))
+  const leaf = parsed(certPath, 'a certificate', () => new X509Certificate(text))
   const key = parsed(keyPath, 'an unencrypted private key', () => createPrivateKey(privateKeyPem))
   if (!leaf.checkPrivateKey(key)) {
     throw refused(`${keyPath} is not the key of ${certPath}; name a pair that belongs together`)
   }
-  const serverName = /(?:^|, )DNS:([a-z0-9.-]+)(?:,|$)/.exec(leaf.subjectAltName ?? '')?.[1]
-  if (serverName === undefined) {
-    throw refused(`${certPath} has no DNS name in its subjectAltName, and devices match one`)
+  try {
+    const chain = readServerChain(`${text}\n${caCertificatePem}`, nowSeconds)
+    const { sentPem: chainPem, published: certificates, serverName, spkiSha256 } = chain
+    return { chainPem, privateKeyPem, certificates, serverName, spkiSha256 }
+  } catch (error) {
+    throw refused(`${certPath}: ${error instanceof Error ? error.message : String(error)}`, error)
   }
-  const spkiSha256 = spkiSha256Of(certificatePem)
-  return { certificatePem, privateKeyPem, caCertificatePem: '', serverName, spkiSha256 }
+}
+
+/**
+ * What the operator should be told when a certificate comes into force, or in place of `before`:
+ * one without a CA is pinned whole, so its renewal needs new profiles. Undefined: nothing.
+ */
+export function certificateWarning(
+  { certificates }: OperatorCertificate,
+  before?: OperatorCertificate,
+): string | undefined {
+  if (before?.certificates[0] === certificates[0]) return undefined
+  if (before?.certificates.length === 1) {
+    return 'eap.certificate: devices pinned the old certificate whole, since it had no CA: each \
+needs a new wpa_supplicant.conf now'
+  }
+  if (certificates.length > 1) return undefined
+  return 'eap.certificate: the file holds no CA, so devices pin this very certificate, and each \
+needs a new wpa_supplicant.conf when it is renewed'
 }

@@ -64,21 +64,23 @@ export function portError(error: unknown, endpoint: Endpoint, key: string): Star
 /** SQLITE_FULL: SQLite has its own word for a full disk. */
 const SQLITE_FULL = 13
 
-/** Whether a full disk is behind it, however deep: what wraps it may advise something else. */
-function isDiskFull(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if (['ENOSPC', 'EDQUOT'].includes(systemCode(error))) return true
-  if ('errcode' in error && error.errcode === SQLITE_FULL) return true
-  return isDiskFull(error.cause)
+/** The full disk behind an error, however deep: what wraps it may advise something else. */
+function diskFull(error: unknown): Error | undefined {
+  if (!(error instanceof Error)) return undefined
+  if (['ENOSPC', 'EDQUOT'].includes(systemCode(error))) return error
+  if ('errcode' in error && error.errcode === SQLITE_FULL) return error
+  return diskFull(error.cause)
 }
 
 /** Any failure that ends the server, as a line and an exit code. */
 export function explain(error: unknown): { readonly reason: string; readonly exitCode: number } {
-  const text = oneLine(error instanceof Error ? error.message : String(error))
-  if (isDiskFull(error)) {
-    const reason = `the disk is full, nothing was lost: free some space and start again (${text})`
+  const full = diskFull(error)
+  if (full !== undefined) {
+    const detail = oneLine(full.message)
+    const reason = `the disk is full, nothing was lost: free some space and start again (${detail})`
     return { reason, exitCode: EXIT_UNAVAILABLE }
   }
+  const text = oneLine(error instanceof Error ? error.message : String(error))
   if (error instanceof StartError) return { reason: text, exitCode: error.exitCode }
   if (error instanceof ChainError) {
     const exitCode = CONFIGURATION_CODES.has(error.code) ? EXIT_CONFIGURATION : EXIT_UNAVAILABLE

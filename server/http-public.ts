@@ -108,7 +108,6 @@ function operatorAnswer(deps: PublicDeps): object {
     missedMax: tariff.missedMax,
     graceSeconds: tariff.graceMs / 1000,
   }))
-  const certificates = [certificate.certificatePem, certificate.caCertificatePem]
   return {
     name: config.operator.name,
     operatorId: facts.operatorId,
@@ -119,7 +118,7 @@ function operatorAnswer(deps: PublicDeps): object {
     token: { ...facts.token, address: checksumAddress(facts.token.address) },
     serverSpkiSha256: certificate.spkiSha256,
     serverName: certificate.serverName,
-    certificates: certificates.filter((pem) => pem !== ''),
+    certificates: certificate.certificates,
     tariffs,
   }
 }

@@ -12,7 +12,7 @@ import { createDuplicates } from '../radius/duplicates.ts'
 import { type AccessDeps, type Answer, answerAccess } from './access.ts'
 import { noticeAccounting } from './accounting.ts'
 import { banner, httpUrl } from './banner.ts'
-import { loadOperatorCertificate } from './certificate.ts'
+import { certificateWarning, loadOperatorCertificate } from './certificate.ts'
 import { type ChainSide, startChain } from './chain-side.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
 import { createConversations } from './conversations.ts'
@@ -45,8 +45,8 @@ const DUPLICATES_MAX = 16_384
 const SWEEP_MS = 1_000
 const LOG_ONCE_PER_MS = 10_000
 const LOG_KEYS_MAX = 10_000
-/** Closing takes well under a second; a last snapshot of a large chain a few. */
-const STOP_MAX_MS = 8_000
+/** Closing takes well under a second; whoever waits for us (a service manager) waits seconds. */
+const STOP_MAX_MS = 3_000
 
 /** Runs until a signal ends it; resolves with the process's exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
@@ -147,6 +147,8 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   const operatorKey = readOperatorKey(paths, randomBytes)
   const adminToken = readAdminToken(paths, randomBytes)
   const certificate = loadOperatorCertificate(config, paths, deps)
+  const warning = certificateWarning(certificate)
+  if (warning !== undefined) log.warn(warning)
   const chain = await startChain({ config, paths, operatorKey, certificate, log, ...deps })
   undo.push(() => chain.stop())
   const failed = chain.failed.then((text) => {

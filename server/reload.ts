@@ -3,7 +3,7 @@
 // storage need a restart.
 
 import type { Config, ConfigProblem } from '../config/config.ts'
-import type { OperatorCertificate } from './certificate.ts'
+import { certificateWarning, type OperatorCertificate } from './certificate.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
 import type { Log } from './log.ts'
 import type { Runtime } from './runtime.ts'
@@ -48,11 +48,17 @@ export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
     }
     try {
       const certificate = deps.loadCertificate(read.config)
-      if (!deps.pinnedSpki().includes(certificate.spkiSha256)) {
+      const before = deps.runtime().certificate
+      // The key in use needs no look at the mirror, which may wait for confirmations of the
+      // transaction that registered it.
+      const accepted = [before.spkiSha256, ...deps.pinnedSpki()]
+      if (!accepted.includes(certificate.spkiSha256)) {
         const text = 'its key is not the one registered on chain; restart to register it'
         throw new Error(`eap.certificate: ${text}`)
       }
       deps.replace(deps.build(read.config, certificate))
+      const warning = certificateWarning(certificate, before)
+      if (warning !== undefined) deps.log.warn(warning)
       const restart = needsRestart(started, read.config)
       for (const warning of read.warnings) deps.log.warn({ path: warning.path }, warning.message)
       if (restart.length > 0) deps.log.warn({ keys: restart }, 'changed keys that need a restart')

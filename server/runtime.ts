@@ -42,7 +42,7 @@ export function buildRuntime(
     tariffs.set(name, priced(name, terms, tokenDecimals))
   }
   const engine = createNodeTlsEngine({
-    certificatePem: certificate.certificatePem,
+    certificatePem: certificate.chainPem,
     privateKeyPem: certificate.privateKeyPem,
     tlsMin: config.eap.tlsMin,
     tlsMax: config.eap.tlsMax,

@@ -181,7 +181,7 @@ t.test('eapol_test and wpa_supplicant take wpa_supplicant.conf as it is', async 
   const texts = [
     wpaSupplicantConf(conf),
     wpaSupplicantConf({ ...conf, ssid: 'Corner' }),
-    wpaSupplicantConf({ ...conf, ssid: 'a"b\n#}', keyPath: '/tmp/a "b"\nc/key.pem' }),
+    wpaSupplicantConf({ ...conf, ssid: 'a"b\n#}', keyPath: '/home/a "b"\nc/key.pem' }),
     wpaSupplicantConf({ ...conf, kind: 'direct', ssid: 'Café' }),
   ]
   for (const [index, text] of texts.entries()) {

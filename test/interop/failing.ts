@@ -50,13 +50,14 @@ export async function failToStart(o: {
   }
 }
 
-/** The command lines of the running programs that work in this directory: a chain left behind. */
-export function programsIn(directory: string): string[] {
-  const found: string[] = []
+/** The running programs that work in this directory. */
+function processesIn(directory: string): { pid: number; command: string }[] {
+  const found: { pid: number; command: string }[] = []
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       if (!readlinkSync(`/proc/${pid}/cwd`).startsWith(directory)) continue
-      found.push(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '))
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+      found.push({ pid: Number(pid), command })
     } catch {
       // It ended while we looked.
     }
@@ -67,8 +68,15 @@ export function programsIn(directory: string): string[] {
 /** Waits until nothing works in the directory any more: killed programs need a moment to be gone. */
 export async function noneLeft(directory: string, timeoutMs = 3_000): Promise<void> {
   await waitFor(
-    () => programsIn(directory).length === 0,
+    () => processesIn(directory).length === 0,
     timeoutMs,
-    () => `left behind:\n${programsIn(directory).join('\n')}`,
+    () => `left behind:\n${JSON.stringify(processesIn(directory))}`,
   )
+}
+
+/** The process id of the chain that works in this data directory. */
+export function chainIn(data: string): number {
+  const chain = processesIn(data).find(({ command }) => /^\S*anvil /.test(command))
+  if (chain === undefined) throw new Error(`no chain works in ${data}`)
+  return chain.pid
 }

@@ -23,8 +23,8 @@ const made = makeOperatorCertificates({
   ...{ operatorName: 'Corner Wi-Fi', nowSeconds: 1_800_000_000, random: randomBytes },
 })
 const certificate = {
-  ...{ certificatePem: made.certificatePem, privateKeyPem: made.keyPem },
-  ...{ caCertificatePem: made.caCertificatePem, serverName: made.serverName },
+  ...{ chainPem: made.certificatePem, privateKeyPem: made.keyPem },
+  ...{ certificates: [made.certificatePem, made.caCertificatePem], serverName: made.serverName },
   spkiSha256: spkiSha256Of(made.certificatePem),
 }
 const runtime = buildRuntime(read.config, certificate, 18)

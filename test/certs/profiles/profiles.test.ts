@@ -108,7 +108,10 @@ t.test('.p12: new salts, no plain key, no plain name', async (t) => {
   )
 })
 
-const apple = { name: 'alice', operatorName: 'Tom & Jerry', realm, serverName, caCertificatePem }
+const apple = {
+  ...{ name: 'alice', operatorName: 'Tom & Jerry', realm, serverName },
+  anchorPem: caCertificatePem,
+}
 
 t.test('.mobileconfig: CA, identity and a network that uses both', async (t) => {
   const text = mobileconfig({ ...apple, ssid: 'Tom <5G>', pkcs12: p12 })
@@ -186,7 +189,7 @@ t.test('every XML profile is well-formed, whatever the names', async (t) => {
   const ssid = '<&>"'
   const input = { operatorName: name, realm, serverName, caCertificatePem, certificatePem }
   for (const text of [
-    mobileconfig({ ...input, name, ssid, pkcs12: p12 }),
+    mobileconfig({ ...input, anchorPem: caCertificatePem, name, ssid, pkcs12: p12 }),
     windowsWlanXml({ ssid, serverName, caCertificatePem }),
     perProviderSubscription(input),
   ]) {
