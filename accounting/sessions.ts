@@ -25,12 +25,15 @@ export interface Session {
   readonly endsAtMs: number
 }
 
-/**
- * The table of open sessions; `open` replaces an earlier session of the same account at the same
- * station.
- */
+/** The table of open sessions. */
 export interface Sessions {
+  /** Takes in a session that was decided on: its reserve counts from now on. */
   open(session: Session): void
+  /**
+   * The NAS is being told of it: only now it replaces the earlier session of its account at its
+   * station, which the NAS serves until then. Undefined: it has ended meanwhile.
+   */
+  confirm(id: string): Session | undefined
   close(id: string, why: SessionEnd): Session | undefined
   closeExpired(nowMs: number): void
   get(id: string): Session | undefined
@@ -46,6 +49,13 @@ export interface Sessions {
  * this much later.
  */
 const REAUTHENTICATION_SLACK_MS = 60_000
+
+/**
+ * Where a device is. A session and the one about to replace it have the same place, and of their
+ * reserves only the larger counts: they are one device. Without a station each is on its own.
+ */
+export const placeOf = ({ id, nas, station }: Session): string =>
+  station === '' ? id : `${nas} ${station}`
 
 /**
  * An empty table. `sessionsMax` bounds memory: about 400 bytes a session, so 100,000 sessions are
@@ -78,13 +88,19 @@ export function createSessions(
   return {
     open(session) {
       if (byId.size >= sessionsMax) throw new RangeError(`more than ${sessionsMax} open sessions`)
-      for (const other of ofAccount(session.account)) {
-        if (sameStation(other, session.nas, session.station)) close(other.id, 'replaced')
-      }
       byId.set(session.id, session)
       const siblings = byAccount.get(session.account) ?? new Map<string, Session>()
       siblings.set(session.id, session)
       byAccount.set(session.account, siblings)
+    },
+    confirm(id) {
+      const session = byId.get(id)
+      if (session === undefined) return undefined
+      for (const other of ofAccount(session.account)) {
+        const replaced = other.id !== id && placeOf(other) === placeOf(session)
+        if (replaced) close(other.id, 'replaced')
+      }
+      return session
     },
     close,
     closeExpired(nowMs) {
@@ -95,14 +111,17 @@ export function createSessions(
     },
     get: (id) => byId.get(id),
     others(account, nas, station) {
-      let count = 0
+      const reserves = new Map<string, bigint>()
       let reserved = 0n
       for (const session of byAccount.get(account)?.values() ?? []) {
         if (sameStation(session, nas, station)) continue
-        count += 1
-        reserved += session.reserve
+        const place = placeOf(session)
+        const known = reserves.get(place) ?? 0n
+        const larger = session.reserve > known ? session.reserve : known
+        reserves.set(place, larger)
+        reserved += larger - known
       }
-      return { count, reserved }
+      return { count: reserves.size, reserved }
     },
     ofAccount,
     get size() {

@@ -164,11 +164,15 @@ export function renewOperatorCertificate(o: {
 /** Our own certificates have exactly one name field, CN, of plain ASCII. */
 const commonName = (certificate: X509Certificate): string => certificate.subject.replace(/^CN=/, '')
 
-/** Whether a certificate has used up two thirds of its life and should be renewed. */
+/**
+ * Whether a certificate should be renewed: two thirds of its life are used up, or it is not valid
+ * yet, since a clock that ran ahead made it.
+ */
 export function renewalDue(certificatePem: string, nowSeconds: number): boolean {
   const certificate = new X509Certificate(certificatePem)
   const from = secondsOf(certificate.validFromDate)
-  return nowSeconds >= from + ((secondsOf(certificate.validToDate) - from) * 2) / 3
+  const until = secondsOf(certificate.validToDate)
+  return nowSeconds < from || nowSeconds >= from + ((until - from) * 2) / 3
 }
 
 /**

@@ -96,7 +96,7 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
   const notBefore = enrolment.nowSeconds - BACKDATE_SECONDS
   const notAfter = notBefore + VALIDITY_SECONDS
   const tls = makeIdentity(enrolment, notBefore, notAfter)
-  const caPem = operator.certificates[1]
+  const rootPem = rootOf(operator)
   const device: DeviceFile = {
     version: 1,
     name,
@@ -118,13 +118,13 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
     { name: '.gitignore', content: '*\n' },
     { name: 'wallet.json', content: wallet },
     { name: 'cert.pem', content: tls.certificatePem },
-    ...(caPem === undefined ? [] : [{ name: CA_FILE, content: caPem }]),
+    ...(rootPem === undefined ? [] : [{ name: CA_FILE, content: rootPem }]),
     { name: 'wpa_supplicant.conf', content: supplicantConf(enrolment, tls) },
     { name: 'device.json', content: deviceJson(device) },
     ...profiles(enrolment, tls, ssid),
   ]
   if (tls.keyPem !== undefined) files.push({ name: 'key.pem', content: tls.keyPem })
-  return { device, notAfter, ssid, files, leftOut: leftOut(caPem) }
+  return { device, notAfter, ssid, files, leftOut: leftOut(operator) }
 }
 
 function makeIdentity(enrolment: Enrolment, notBefore: number, notAfter: number): TlsIdentity {
@@ -162,13 +162,16 @@ function supplicantConf(
   { kind, operator, directory, ssid }: Enrolment,
   { keyPath }: TlsIdentity,
 ): string {
-  const [leafPem, caPem] = operator.certificates
   const { serverName } = operator
   return wpaSupplicantConf({
     kind,
     realm: realmOf(operator.name),
-    ...(caPem === undefined
-      ? { certificateSha256: sha256(new X509Certificate(leafPem).raw).toString('hex') }
+    ...(rootOf(operator) === undefined
+      ? {
+          certificateSha256: sha256(new X509Certificate(operator.certificates[0]).raw).toString(
+            'hex',
+          ),
+        }
       : { caPath: join(directory, CA_FILE), serverName }),
     certificatePath: join(directory, 'cert.pem'),
     keyPath: isAbsolute(keyPath) ? keyPath : join(directory, keyPath),
@@ -183,7 +186,7 @@ function profiles(enrolment: Enrolment, tls: TlsIdentity, ssid: string): FolderF
   const { name: operatorName, serverName } = operator
   const realm = realmOf(operatorName)
   const [leafPem, caPem] = operator.certificates
-  const rootPem = caPem !== undefined && isRoot(caPem) ? caPem : undefined
+  const rootPem = rootOf(operator)
   const files: FolderFile[] = []
   if (rootPem !== undefined) {
     const windows = windowsWlanXml({ ssid, serverName, caCertificatePem: rootPem })
@@ -210,11 +213,18 @@ function profiles(enrolment: Enrolment, tls: TlsIdentity, ssid: string): FolderF
   return files
 }
 
-/** Windows finds its trusted server CA among roots, and Android's import takes only a CA. */
-function leftOut(caPem: string | undefined): string | undefined {
-  if (caPem !== undefined && isRoot(caPem)) return undefined
-  const why = `the operator's certificate comes ${caPem === undefined ? 'without a CA' : 'without its root'}`
-  return `${why}: no profile is written for Windows and Android, which can't be held to it`
+/**
+ * The CA where it is a root. wpa_supplicant (with OpenSSL) and Windows end a chain at nothing else,
+ * and Android's import takes no leaf in its place; only Apple's profiles may.
+ */
+function rootOf({ certificates: [, caPem] }: ProvenOperator): string | undefined {
+  return caPem !== undefined && isRoot(caPem) ? caPem : undefined
+}
+
+function leftOut(operator: ProvenOperator): string | undefined {
+  if (rootOf(operator) !== undefined) return undefined
+  return `the operator's certificate comes without a root CA: wpa_supplicant.conf pins it whole \
+(make the device anew when it is renewed), and Windows and Android get no profile`
 }
 
 /** As much of a text as an SSID holds, never half a character. */

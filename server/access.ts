@@ -92,7 +92,9 @@ export async function answerAccess(
     stateAttribute === undefined
       ? begin(request, nas, deps)
       : deps.conversations.find(stateAttribute, nas.name)
-  if (conversation === undefined) return unknownState(eap)
+  // RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused, so that the peer starts
+  // anew.
+  if (conversation === undefined) return failure(eap)
   if (typeof conversation === 'string') return { drop: conversation }
   if (conversation.busy) return { drop: 'conversation-busy' }
   conversation.busy = true
@@ -110,13 +112,10 @@ export async function answerAccess(
   }
 }
 
-/**
- * RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused, so that the peer starts
- * anew.
- */
-function unknownState(eap: Buffer): Answer {
-  const failure = Buffer.from([EAP_FAILURE, eap[1] ?? 0, 0, 4])
-  return { code: Code.accessReject, attributes: splitEapMessage(failure) }
+/** EAP-Failure to the peer that sent, or would get, this EAP packet. */
+function failure(eap: Buffer): Answer {
+  const packet = Buffer.from([EAP_FAILURE, eap[1] ?? 0, 0, 4])
+  return { code: Code.accessReject, attributes: splitEapMessage(packet) }
 }
 
 function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conversation | string {
@@ -212,9 +211,16 @@ function answer(
       finish(conversation, nas, deps, { ok: false, reason: reply.reason, version: undefined })
       return { code: Code.accessReject, attributes: splitEapMessage(reply.eap) }
     case 'accept': {
-      const session = conversation.reserved
-      if (session === undefined) throw new Error('an accepted conversation holds no session')
+      const { reserved } = conversation
+      if (reserved === undefined) throw new Error('an accepted conversation holds no session')
+      const session = deps.sessions.confirm(reserved.id)
       conversation.reserved = undefined
+      if (session === undefined) {
+        const lost = { ok: false, reason: 'insufficient-escrow', version: reply.facts.version }
+        conversation.refusedDetail = 'the chain took escrow back since the decision'
+        finish(conversation, nas, deps, lost)
+        return failure(reply.eap)
+      }
       const attributes = acceptAttributes(reply, session, request, nas, deps)
       finish(conversation, nas, deps, {
         ok: true,

@@ -9,7 +9,7 @@ import {
   renewalDue,
   renewOperatorCertificate,
 } from '../certs/operator.ts'
-import { readServerChain } from '../certs/server-chain.ts'
+import { isRoot, readServerChain } from '../certs/server-chain.ts'
 import type { Config } from '../config/config.ts'
 import { type DataPaths, writeDurably } from './data.ts'
 import { EXIT_CONFIGURATION, StartError } from './explain.ts'
@@ -111,18 +111,21 @@ function readPair(
 
 /**
  * What the operator should be told when a certificate comes into force, or in place of `before`:
- * one without a CA is pinned whole, so its renewal needs new profiles. Undefined: nothing.
+ * one without a root is pinned whole, so its renewal needs new profiles. Undefined: nothing.
  */
 export function certificateWarning(
   { certificates }: OperatorCertificate,
   before?: OperatorCertificate,
 ): string | undefined {
   if (before?.certificates[0] === certificates[0]) return undefined
-  if (before?.certificates.length === 1) {
-    return 'eap.certificate: devices pinned the old certificate whole, since it had no CA: each \
-needs a new wpa_supplicant.conf now'
+  if (before !== undefined && !hasRoot(before)) {
+    return 'eap.certificate: devices pinned the old certificate whole, since it had no root CA: \
+each needs a new wpa_supplicant.conf now'
   }
-  if (certificates.length > 1) return undefined
-  return 'eap.certificate: the file holds no CA, so devices pin this very certificate, and each \
-needs a new wpa_supplicant.conf when it is renewed'
+  if (hasRoot({ certificates })) return undefined
+  return 'eap.certificate: the file does not end with a root CA, so devices pin this very \
+certificate, and each needs a new wpa_supplicant.conf when it is renewed: add the root if you can'
 }
+
+const hasRoot = ({ certificates: [, ca] }: Pick<OperatorCertificate, 'certificates'>): boolean =>
+  ca !== undefined && isRoot(ca)

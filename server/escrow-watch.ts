@@ -3,7 +3,7 @@
 // Called on every change the mirror reports.
 
 import { spendableOf } from '../accounting/admission.ts'
-import type { Session, Sessions } from '../accounting/sessions.ts'
+import { placeOf, type Session, type Sessions } from '../accounting/sessions.ts'
 import type { ChainView } from '../chain/mirror.ts'
 import type { Address } from '../ethereum/address.ts'
 
@@ -27,8 +27,12 @@ export function endUncovered(
       openSessions: 0,
       depositElsewhere: false,
     })
+    const covered = new Map<string, bigint>()
     for (const session of open.toSorted((a, b) => a.startedAtMs - b.startedAtMs)) {
-      rest -= session.reserve
+      const known = covered.get(placeOf(session)) ?? 0n
+      const larger = session.reserve > known ? session.reserve : known
+      covered.set(placeOf(session), larger)
+      rest -= larger - known
       if (rest < 0n && sessions.close(session.id, 'escrow-removed')) ended.push(session)
     }
   }

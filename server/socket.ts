@@ -1,7 +1,7 @@
 // One UDP port: bind, receive, send. Owns the bound on packets being worked on at once; decides
 // nothing about their content. Called by main.ts for the authentication and the accounting port.
 
-import { createSocket, type Socket } from 'node:dgram'
+import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import type { Endpoint } from '../config/config.ts'
 
@@ -33,6 +33,14 @@ export interface UdpPort {
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
 /**
+ * Hosts here are addresses already: those a datagram came from, and the endpoint's, which the
+ * configuration checks. The default asks the resolver's code about each of them anew.
+ */
+const numericLookup: SocketOptions['lookup'] = (address, _options, done) => {
+  done(null, address, isIPv6(address) ? 6 : 4)
+}
+
+/**
  * Binds and serves; rejects with the system's error (EADDRINUSE, EACCES) where the port can't be
  * had.
  */
@@ -45,7 +53,12 @@ export function openUdpPort(
     const socket: Socket = createSocket({
       type: isIPv6(endpoint.host) ? 'udp6' : 'udp4',
       recvBufferSize: RECEIVE_BUFFER_BYTES,
+      lookup: numericLookup,
     })
+    // A reply that can't be sent is a lost datagram: the NAS asks again.
+    const sent = (error: Error | null): void => {
+      if (error !== null) onError(error)
+    }
     let inWork = 0
     socket.on('message', (datagram, source) => {
       if (inWork >= inWorkMax) {
@@ -56,10 +69,7 @@ export function openUdpPort(
       void handle(datagram, source).then((reply) => {
         inWork -= 1
         if (reply !== undefined && !closed) {
-          // A reply that can't be sent is a lost datagram: the NAS asks again.
-          socket.send(reply, source.port, source.address, (error) => {
-            if (error !== null) onError(error)
-          })
+          socket.send(reply, source.port, source.address, sent)
         }
       })
     })

@@ -135,6 +135,34 @@ t.test('the network of the profiles', async (t) => {
   t.equal((await enrol({ operator })).ssid, 'é'.repeat(16), 'never half a character')
 })
 
+t.test('a server certificate without a root: each file pins it, or is left out', async (t) => {
+  const [leafPem] = base.operator.certificates
+  const operator = { ...base.operator, certificates: [leafPem] as [string] }
+  const { file, files, leftOut } = await enrol({ operator })
+  t.same(namesOf(files), [
+    '.gitignore',
+    'alice.mobileconfig',
+    'alice.p12',
+    'cert.pem',
+    'device.json',
+    'key.pem',
+    'wallet.json',
+    'wpa_supplicant.conf',
+  ])
+  const leaf = new X509Certificate(leafPem)
+  const sha256 = leaf.fingerprint256.replaceAll(':', '').toLowerCase()
+  t.match(file('wpa_supplicant.conf'), `\tca_cert="hash://server/sha256/${sha256}"\n`)
+  t.notMatch(file('wpa_supplicant.conf'), 'domain_match')
+  t.match(leftOut ?? '', /Windows and Android get no profile/)
+  t.match(file('alice.mobileconfig'), '<string>com.apple.security.pkcs1</string>')
+  t.notMatch(file('alice.mobileconfig'), 'com.apple.security.root')
+  const [anchor] = /<data>([^<]+)<\/data>/.exec(file('alice.mobileconfig'))?.slice(1) ?? []
+  t.same(Buffer.from(anchor ?? '', 'base64'), leaf.raw)
+  const withRoot = await enrol({})
+  t.equal(withRoot.leftOut, undefined)
+  t.match(withRoot.file('alice.mobileconfig'), '<string>com.apple.security.root</string>')
+})
+
 t.test('an account key is drawn again until it is one', async (t) => {
   const draws = [Buffer.alloc(32), Buffer.alloc(32, 0xff), bytesOf('good')]
   const random = (): Buffer => draws.shift() ?? Buffer.alloc(32, 1)

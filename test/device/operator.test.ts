@@ -36,6 +36,13 @@ t.test('an operator that runs a newer server with more to say is taken', async (
   t.equal((await prove(double.url)).operatorId, 1)
 })
 
+t.test('a server certificate without a CA is taken for its key', async (t) => {
+  const double = await startDouble(t, { answer: { certificates: [genuine.certificatePem] } })
+  t.same((await prove(double.url)).certificates, [genuine.certificatePem])
+  double.lies = { ...double.lies, serverKey: '00'.repeat(32) }
+  await t.rejects(prove(double.url), { code: 'refused', message: /not the one in the contract/ })
+})
+
 const other = certificatesOf('somebody else')
 const lies: [string, Lies, RegExp][] = [
   [
@@ -62,6 +69,15 @@ const lies: [string, Lies, RegExp][] = [
     'another CA',
     { answer: { certificates: [genuine.certificatePem, other.caCertificatePem] } },
     /not signed by the CA/,
+  ],
+  [
+    'a CA that is not over its intermediate',
+    {
+      answer: {
+        certificates: [genuine.certificatePem, other.caCertificatePem, genuine.caCertificatePem],
+      },
+    },
+    /intermediate certificate 1 is not signed by the CA/,
   ],
   [
     'another server name',
@@ -118,7 +134,7 @@ t.test('every field of the answer is held to its form', async (t) => {
     ['serverSpkiSha256', genuine.spkiSha256.toUpperCase()],
     ['serverName', 'radius.x.invalid"\n\tca_cert="/evil'],
     ['certificates', []],
-    ['certificates', [genuine.certificatePem]],
+    ['certificates', Array(7).fill(genuine.certificatePem)],
     ['certificates', [genuine.certificatePem, '']],
     [
       'certificates',

@@ -1,6 +1,6 @@
 // A full disk: a file system of a few megabytes that the test fills. The server neither dies nor
-// shows anybody what it could not save, says so once, goes on by itself when there is space, and has
-// everything it ever showed after a restart.
+// shows anybody what it could not save, says so once, goes on by itself when there is space, and
+// has everything it ever showed after a restart.
 
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'

@@ -65,7 +65,7 @@ function processesIn(directory: string): { pid: number; command: string }[] {
   return found
 }
 
-/** Waits until nothing works in the directory any more: killed programs need a moment to be gone. */
+/** Waits until nothing works in the directory any more: killed programs take a moment to go. */
 export async function noneLeft(directory: string, timeoutMs = 3_000): Promise<void> {
   await waitFor(
     () => processesIn(directory).length === 0,

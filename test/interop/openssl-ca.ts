@@ -10,9 +10,14 @@ export const SERVER_NAME = 'radius.cafe.example'
 const CA_EXTENSIONS = `basicConstraints=critical,CA:TRUE
 keyUsage=critical,keyCertSign,cRLSign
 `
+// A printed list of these names would show a look-alike first.
 const LEAF_EXTENSIONS = `basicConstraints=critical,CA:FALSE
 extendedKeyUsage=serverAuth
-subjectAltName=URI:http://x.example/?a\\, DNS:wrong.example,DNS:${SERVER_NAME}
+subjectAltName=@names
+[names]
+URI.1=http://x.example/?a, DNS:wrong.example
+DNS.1=*.cafe.example
+DNS.2=${SERVER_NAME}
 `
 
 /** A key and its certificate, as the names of their files below the directory. */
@@ -45,7 +50,8 @@ export function openCa(directory: string) {
     o: { key: string; issuer?: Pair; ca?: true },
   ): Promise<Pair> {
     writeFileSync(at('extensions'), o.ca ? CA_EXTENSIONS : LEAF_EXTENSIONS)
-    const subject = `/C=NL/O=A Café with a rather long name that chains like to repeat/CN=${name}`
+    const organisation = 'A Café with a rather long name that chains like to repeat'
+    const subject = `/C=NL/O=${organisation}/OU=Department of Wireless Networks/CN=${name}`
     const request = at(`${name}.csr`)
     await openssl('req', '-new', '-utf8', '-key', at(o.key), '-subj', subject, '-out', request)
     const signer =

@@ -1,6 +1,6 @@
 // An operator with a certificate of its own: made by openssl, with and without a CA, P-256 and RSA
-// with an intermediate. A device enrols, its supplicant lets the server in over TLS 1.2 and 1.3, and
-// refuses one whose key is not the one on chain. Renewal by SIGHUP, another key at a restart.
+// with intermediates. A device enrols, its supplicant lets the server in over TLS 1.2 and 1.3 and
+// refuses one with another key. Renewal by SIGHUP, another key at a restart.
 
 import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { spkiSha256Of } from '../../certs/operator.ts'
 import { isServerKey } from '../../chain/calls.ts'
 import { openChain } from '../../device/chain.ts'
 import { parseAddress } from '../../ethereum/address.ts'
-import { openCa, SERVER_NAME } from './openssl-ca.ts'
+import { openCa, type Pair, SERVER_NAME } from './openssl-ca.ts'
 import {
   createDevice,
   eapolTest,
@@ -20,37 +20,32 @@ import {
   testConfig,
 } from './server.ts'
 
+// Five starts, five devices and twenty conversations, on a busy machine.
 t.setTimeout(110_000)
 
 const config = testConfig({ eap: 'certificate: { cert: radius.crt, key: radius.key }' })
 const TLS = [
-  ['1.2', 'tls_disable_tlsv1_3=1'],
-  ['1.3', 'tls_disable_tlsv1_3=0 tls_disable_tlsv1_2=1'],
+  ['1.2', 'tls_disable_tlsv1_0=1 tls_disable_tlsv1_1=1 tls_disable_tlsv1_3=1'],
+  [
+    '1.3',
+    'tls_disable_tlsv1_0=1 tls_disable_tlsv1_1=1 tls_disable_tlsv1_2=1 tls_disable_tlsv1_3=0',
+  ],
 ] as const
+/** A chain with three RSA certificates in it takes this many octets, in fragments of 1,300. */
+const LONG_CHAIN = { octetsMin: 3_000, octetsMax: 4_096, rounds: 6 }
 
 const directory = temporaryDirectory(t)
 const ca = openCa(directory)
+let root: Pair
+let lone: Pair
+t.before(async () => {
+  root = await ca.certify('ca', { key: await ca.makeKey('ca'), ca: true })
+  lone = await ca.certify('lone', { key: await ca.makeKey('lone'), issuer: root })
+})
 
 async function operatorOf(server: RunningServer) {
   const answer = JSON.parse(await (await fetch(`${server.url}/v1/operator`)).text())
   return answer as { certificates: string[]; serverName: string; contract: string; rpc: string }
-}
-
-/** Both versions of TLS, each proven by the server's own log of it. */
-async function joins(t: Test, server: RunningServer, device: string): Promise<void> {
-  for (const [version, phase1] of TLS) {
-    const edit = (conf: string): string => conf.replace(/phase1=".*"/, `phase1="${phase1}"`)
-    const { ok, out } = await eapolTest(server, device, { edit })
-    t.ok(ok, `TLS ${version}`)
-    if (!ok) t.comment(out.split('\n').filter((line) => /TLS|CTRL-EVENT/.test(line)).join('\n'))
-  }
-}
-
-/** The supplicant turns the server away: an alert of its own, not a refusal of the server. */
-async function turnsAway(t: Test, server: RunningServer, device: string): Promise<void> {
-  const { ok, out } = await eapolTest(server, device)
-  t.notOk(ok)
-  t.match(out, /CTRL-EVENT-EAP-TLS-CERT-ERROR|Server certificate mismatch/)
 }
 
 async function start(t: Test): Promise<RunningServer> {
@@ -59,95 +54,132 @@ async function start(t: Test): Promise<RunningServer> {
   return server
 }
 
+/** Joins in both versions of TLS; resolves with the rounds of the last one. */
+async function joins(t: Test, server: RunningServer, device: string): Promise<number> {
+  let rounds = 0
+  for (const [version, phase1] of TLS) {
+    const edit = (conf: string): string => conf.replace(/phase1=".*"/, `phase1="${phase1}"`)
+    const { ok, out } = await eapolTest(server, device, { edit })
+    t.ok(ok, `TLS ${version}`)
+    t.match(out, `Using TLS version TLSv${version}`)
+    rounds = (out.match(/^Received RADIUS message$/gm) ?? []).length
+  }
+  return rounds
+}
+
+/** The supplicant turns the server away, with an alert of its own. */
+async function turnsAway(t: Test, server: RunningServer, device: string): Promise<void> {
+  const { ok, out } = await eapolTest(server, device)
+  t.notOk(ok)
+  t.match(out, 'CTRL-EVENT-EAP-TLS-CERT-ERROR')
+  t.match(out, /local TLS alert/)
+}
+
+async function reloaded(server: RunningServer): Promise<void> {
+  server.process.kill('SIGHUP')
+  await server.logged((line) => line['msg'] === 'configuration reloaded')
+}
+
+const profileOf = (device: string): string =>
+  readFileSync(join(device, 'wpa_supplicant.conf'), 'utf8')
+
+const derOf = (one: Pair): Buffer => new X509Certificate(ca.chain(one)).raw
+
+const sha256Of = (pem: string): string =>
+  new X509Certificate(pem).fingerprint256.replaceAll(':', '').toLowerCase()
+
 t.test('P-256 without a CA: pinned whole', async (t) => {
-  const key = await ca.makeKey('lone')
-  const lone = await ca.certify('lone', { key, issuer: await authority() })
-  ca.install(ca.chain(lone), key)
+  ca.install(ca.chain(lone), lone.key)
   const server = await start(t)
-  const [leaf = ''] = (await operatorOf(server)).certificates
-  t.same((await operatorOf(server)).certificates, [leaf])
+  await server.logged((line) => /add the root if you can/.test(String(line['msg'])))
+  const { certificates } = await operatorOf(server)
+  t.same(certificates.map(sha256Of), [sha256Of(ca.chain(lone))])
   const { directory: device } = await createDevice(server, 'anna')
-  const conf = readFileSync(join(device, 'wpa_supplicant.conf'), 'utf8')
-  const sha256 = new X509Certificate(leaf).fingerprint256.replaceAll(':', '').toLowerCase()
-  t.match(conf, `ca_cert="hash://server/sha256/${sha256}"`)
-  t.notMatch(conf, 'domain_match')
+  t.match(profileOf(device), `ca_cert="hash://server/sha256/${sha256Of(ca.chain(lone))}"`)
+  t.notMatch(profileOf(device), 'domain_match')
   t.notOk(existsSync(join(device, 'operator-ca.pem')))
   await joins(t, server, device)
 
-  const renewed = await ca.certify('lone-renewed', { key, issuer: await authority() })
-  ca.install(ca.chain(renewed), key)
-  server.process.kill('SIGHUP')
-  await server.logged((line) => line['msg'] === 'configuration reloaded')
+  t.comment('renewed with the same key: taken, and devices that pinned the old one say no')
+  const renewed = await ca.certify('lone-renewed', { key: lone.key, issuer: root })
+  ca.install(ca.chain(renewed), lone.key)
+  await reloaded(server)
   await server.logged((line) => /needs a new wpa_supplicant\.conf now/.test(String(line['msg'])))
-  const [now = ''] = (await operatorOf(server)).certificates
-  t.equal(new X509Certificate(now).raw.equals(new X509Certificate(ca.chain(renewed)).raw), true)
+  t.same((await operatorOf(server)).certificates.map(sha256Of), [sha256Of(ca.chain(renewed))])
   await turnsAway(t, server, device)
   await joins(t, server, (await createDevice(server, 'anna2')).directory)
 
-  const otherKey = await ca.makeKey('other')
-  ca.install(ca.chain(await ca.certify('other', { key: otherKey })), otherKey)
+  t.comment('another key: refused, the certificate in force stays')
+  const other = await ca.certify('other', { key: await ca.makeKey('other'), issuer: root })
+  ca.install(ca.chain(other), other.key)
   server.process.kill('SIGHUP')
   await server.logged((line) => /is not the one registered on chain/.test(String(line['reason'])))
-  t.same((await operatorOf(server)).certificates, [now], 'the old one stays')
+  t.same((await operatorOf(server)).certificates.map(sha256Of), [sha256Of(ca.chain(renewed))])
   await server.stop()
 })
 
-t.test('another key with its CA, at a restart', async (t) => {
-  const before = spkiSha256Of(ca.chain({ cert: 'lone.crt', key: '' }))
-  const key = await ca.makeKey('leaf')
-  const leaf = await ca.certify('leaf', { key, issuer: await authority() })
-  ca.install(ca.chain(leaf, await authority()), key)
+t.test('P-256 with its CA, and another key than before: registered at the restart', async (t) => {
+  const leaf = await ca.certify('leaf', { key: await ca.makeKey('leaf'), issuer: root })
+  ca.install(ca.chain(leaf, root), leaf.key)
   const server = await start(t)
   const operator = await operatorOf(server)
-  t.equal(operator.certificates.length, 2)
+  t.same(
+    operator.certificates.map(sha256Of),
+    [leaf, root].map((one) => sha256Of(ca.chain(one))),
+  )
   const contract = parseAddress(operator.contract)
   const { rpc } = openChain(operator.rpc)
-  for (const spki of [before, spkiSha256Of(ca.chain(leaf))]) {
-    const valid = contract !== undefined && (await isServerKey({ rpc, contract }, 1, spki))
-    t.ok(valid, 'both keys are valid while the change is announced')
+  for (const one of [lone, leaf]) {
+    const spki = spkiSha256Of(ca.chain(one))
+    t.ok(contract && (await isServerKey({ rpc, contract }, 1, spki)), `${one.cert} is valid now`)
   }
   const { directory: device } = await createDevice(server, 'bert')
-  const conf = readFileSync(join(device, 'wpa_supplicant.conf'), 'utf8')
-  t.match(conf, `domain_match="${SERVER_NAME}"`)
-  await joins(t, server, device)
-  const renewed = await ca.certify('leaf-renewed', { key, issuer: await authority() })
-  ca.install(ca.chain(renewed, await authority()), key)
-  server.process.kill('SIGHUP')
-  await server.logged((line) => line['msg'] === 'configuration reloaded')
+  t.match(profileOf(device), `domain_match="${SERVER_NAME}"`)
   await joins(t, server, device)
 
-  t.comment('a server of the same name whose key and CA are not the operator\'s')
-  const rogueCa = openCa(temporaryDirectory(t))
+  const renewed = await ca.certify('leaf-renewed', { key: leaf.key, issuer: root })
+  ca.install(ca.chain(renewed, root), leaf.key)
+  await reloaded(server)
+  await joins(t, server, device)
+
+  t.comment('another server of that name, whose key this contract does not know')
+  const elsewhere = temporaryDirectory(t)
+  const theirs = openCa(elsewhere)
+  const theirRoot = await theirs.certify('ca', { key: await theirs.makeKey('ca'), ca: true })
+  const theirKey = await theirs.makeKey('leaf')
+  const theirLeaf = await theirs.certify('leaf', { key: theirKey, issuer: theirRoot })
+  theirs.install(theirs.chain(theirLeaf, theirRoot), theirKey)
+  const rogue = await startServer(t, { directory: elsewhere, config })
+  await turnsAway(t, rogue, device)
+  await turnsAway(t, rogue, join(directory, 'anna2'))
+  await rogue.stop()
   await server.stop()
 })
 
-async function authority() {
-  if (existsSync(join(directory, 'ca.crt'))) return { cert: 'ca.crt', key: 'ca.key' }
-  return ca.certify('ca', { key: await ca.makeKey('ca'), ca: true })
-}
-
-t.test('RSA-2048 with an intermediate', async (t) => {
-  const root = await ca.certify('root', { key: await ca.makeKey('root', 'rsa'), ca: true })
-  const middleKey = await ca.makeKey('middle', 'rsa')
-  const middle = await ca.certify('middle', { key: middleKey, issuer: root, ca: true })
-  const key = await ca.makeKey('rsa', 'rsa')
-  const leaf = await ca.certify('rsa', { key, issuer: middle })
-  ca.install(ca.chain(leaf, middle, root), key)
+t.test('RSA-2048 with intermediates: more fragments', async (t) => {
+  const rsaRoot = await ca.certify('root', { key: await ca.makeKey('root', 'rsa'), ca: true })
+  const authority = async (name: string, issuer: Pair): Promise<Pair> =>
+    ca.certify(name, { key: await ca.makeKey(name, 'rsa'), issuer, ca: true })
+  const upper = await authority('upper', rsaRoot)
+  const middle = await authority('middle', upper)
+  const leaf = await ca.certify('rsa', { key: await ca.makeKey('rsa', 'rsa'), issuer: middle })
+  ca.install(ca.chain(leaf, middle, upper, rsaRoot), leaf.key)
+  const octets = [leaf, middle, upper].reduce((sum, one) => sum + derOf(one).length, 0)
+  t.ok(octets >= LONG_CHAIN.octetsMin && octets <= LONG_CHAIN.octetsMax, `${octets} octets`)
   const server = await start(t)
-  const { certificates } = await operatorOf(server)
-  const names = certificates.map((pem) => /CN=(.*)/.exec(new X509Certificate(pem).subject)?.[1])
-  t.same(names, ['rsa', 'root', 'middle'])
+  const published = [leaf, rsaRoot, middle, upper].map((one) => sha256Of(ca.chain(one)))
+  t.same((await operatorOf(server)).certificates.map(sha256Of), published)
   const { directory: device } = await createDevice(server, 'carl')
-  await joins(t, server, device)
-  const received = join(directory, 'received.pem')
-  await eapolTest(server, device, { args: [`-o${received}`] })
-  t.comment(readFileSync(received,'utf8').length)
-  await server.stop()
+  t.match(profileOf(device), `domain_match="${SERVER_NAME}"`)
+  const rounds = await joins(t, server, device)
+  t.ok(rounds >= LONG_CHAIN.rounds, `${rounds} rounds`)
 
-  ca.install(ca.chain(leaf, middle), key)
-  const again = await start(t)
-  t.equal((await operatorOf(again)).certificates.length, 2)
-  const { directory: partial } = await createDevice(again, 'dora')
-  await joins(t, again, partial)
-  await again.stop()
+  t.comment('the file without the root: a supplicant can not end a chain at an intermediate')
+  ca.install(ca.chain(leaf, middle, upper), leaf.key)
+  await reloaded(server)
+  await joins(t, server, device)
+  const { directory: later } = await createDevice(server, 'dora')
+  t.match(profileOf(later), 'ca_cert="hash://server/sha256/')
+  await joins(t, server, later)
+  await server.stop()
 })

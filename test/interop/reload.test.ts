@@ -33,7 +33,7 @@ let server: RunningServer
 let directory: string
 let supplicant: Supplicant
 let transport: RadiusTransport
-/** The configuration without what a test adds; its HTTP port is fixed, or a client could not tell it. */
+/** What each test changes. Its HTTP port is fixed, for `client add` to find the server. */
 let plain: string
 let stations = 0
 
@@ -55,7 +55,7 @@ t.before(async () => {
 
 t.teardown(() => transport.close())
 
-/** Writes the configuration, sends SIGHUP, and gives what was logged until the reload's last word. */
+/** Writes the configuration, sends SIGHUP, and gives what was logged until the reload was over. */
 async function reloaded(config: string): Promise<LogLine[]> {
   writeFileSync(server.configPath, config)
   const before = server.log().length
@@ -71,7 +71,7 @@ async function reloaded(config: string): Promise<LogLine[]> {
   return since()
 }
 
-const join1 = (through = transport) =>
+const joinOnce = (through = transport) =>
   authenticate({
     ...{ transport: through, supplicant, identity: 'anonymous' },
     callingStationId: `02-00-00-00-03-${(++stations).toString(16).padStart(2, '0')}`,
@@ -142,20 +142,20 @@ t.test('changed ports are named as needing a restart, until they are changed bac
 })
 
 t.test('tariffs and limits change with the next join', async (t) => {
-  t.match(await join1(), { outcome: 'accept', keysMatch: true })
+  t.match(await joinOnce(), { outcome: 'accept', keysMatch: true })
   const dear = plain.replace('per_minute: "0.001"', 'per_minute: "100"')
   await reloaded(dear)
-  t.match(await join1(), { outcome: 'reject', eapCode: 4 })
+  t.match(await joinOnce(), { outcome: 'reject', eapCode: 4 })
   t.ok(await server.logged((line) => line['reason'] === 'insufficient-escrow'))
   await reloaded(`${plain}sessions: { per_account: 1 }\n`)
-  t.match(await join1(), { outcome: 'reject', eapCode: 4 })
+  t.match(await joinOnce(), { outcome: 'reject', eapCode: 4 })
   t.ok(await server.logged((line) => line['reason'] === 'too-many-sessions'))
   // The embedded token has 18 decimals; a price below its base unit is no problem of the text.
   const [tooFine] = await reloaded(plain.replace('"0.001"', '"0.0000000000000000001"'))
   t.match(tooFine, { level: 'error', msg: /^reload refused/ })
   t.match(JSON.stringify(tooFine), /tariffs\.standard\.per_minute/)
   await reloaded(plain)
-  t.match(await join1(), { outcome: 'accept', keysMatch: true })
+  t.match(await joinOnce(), { outcome: 'accept', keysMatch: true })
 })
 
 t.test('a conversation in progress survives a reload after each of its packets', async (t) => {
@@ -169,7 +169,7 @@ t.test('a conversation in progress survives a reload after each of its packets',
       return exchanged
     },
   }
-  t.match(await join1(through), { outcome: 'accept', keysMatch: true })
+  t.match(await joinOnce(through), { outcome: 'accept', keysMatch: true })
   t.ok(reloads >= 4, `${reloads} reloads`)
 })
 
@@ -223,5 +223,5 @@ t.test('certificates: renewed with their key, never another key', async (t) => {
     t.match(line, { level: 'error', reason, msg: /the old configuration stays/ })
     t.equal(await servedLeaf(), byOwner)
   }
-  t.match(await join1(), { outcome: 'accept', keysMatch: true }, 'and devices still get in')
+  t.match(await joinOnce(), { outcome: 'accept', keysMatch: true }, 'and devices still get in')
 })

@@ -6,7 +6,7 @@
 //  3. Every Access-Accept names one open session of its own; no two name the same.
 //  4. A session nobody was told of ends within the limits of its conversation.
 //  5. The table of conversations stays within its limit.
-//  6. A request seen again gets the same octets or silence.
+//  6. A request seen again within the duplicates' lifetime gets the same octets or silence.
 //  7. An Access-Accept comes only after the peer's own TLS has finished, with the key it has.
 //  8. A station has at most one conversation at a NAS.
 //  9. No State is good at another NAS.
@@ -14,9 +14,10 @@
 // 11. An accepted session ends because it was stopped, timed out, lost its escrow, or was replaced
 //     by another accepted one: never because of a conversation that came to nothing.
 
+import { placeOf } from '../../accounting/sessions.ts'
 import type { Address } from '../../ethereum/address.ts'
 import { decodePacket, firstAttribute } from '../../radius/packet.ts'
-import { NASES, type Rig, type Source } from './rig.ts'
+import { DUPLICATE_MS, NASES, type Rig, type Source } from './rig.ts'
 
 const STATE = 24
 const CLASS = 25
@@ -26,6 +27,13 @@ const ACCESS_CHALLENGE = 11
 const SWEEP_MS = 1_000
 
 export type Invariants = ReturnType<typeof createInvariants>
+
+/** One datagram as it reached the server. */
+interface Arrival {
+  readonly datagram: Buffer
+  readonly source: Source
+  readonly arrivedMs: number
+}
 
 interface Issued {
   readonly nas: string
@@ -50,7 +58,7 @@ const nasOf = (source: Source): string => {
 export function createInvariants(rig: Rig) {
   const accounts = new Set<Address>()
   const accepted = new Set<string>()
-  const answers = new Map<string, Buffer>()
+  const answers = new Map<string, { readonly arrivedMs: number; readonly reply: Buffer }>()
   const issued = new Map<string, Issued>()
   let endsSeen = 0
 
@@ -58,11 +66,17 @@ export function createInvariants(rig: Rig) {
     let count = 0
     for (const account of accounts) {
       const open = rig.sessions.ofAccount(account)
-      const sum = open.reduce((total, { reserve }) => total + reserve, 0n)
+      // A session and the one about to replace it are one device: the larger reserve counts.
+      const places = new Map<string, bigint>()
+      for (const session of open) {
+        const known = places.get(placeOf(session)) ?? 0n
+        places.set(placeOf(session), session.reserve > known ? session.reserve : known)
+      }
+      const sum = [...places.values()].reduce((total, reserve) => total + reserve, 0n)
       const deposit = rig.chain.deposits.get(account) ?? 0n
       must(sum <= deposit, 1, `${account}: ${sum} reserved of ${deposit}`)
       const seen = rig.sessions.others(account, '', '')
-      must(seen.reserved === sum && seen.count === open.length, 2, `${account}: ${sum}`)
+      must(seen.reserved === sum && seen.count === places.size, 2, `${account}: ${sum}`)
       count += open.length
       for (const { id, startedAtMs } of open) {
         const ageMs = rig.clock.nowMs - startedAtMs
@@ -84,6 +98,7 @@ export function createInvariants(rig: Rig) {
         .ofAccount(account)
         .find((other) => other.nas === nas && other.station === station)
       const isAccepted = successor !== undefined && accepted.has(successor.id)
+
       must(isAccepted, 11, `${end.session.id} was replaced by a session nobody has`)
     }
   }
@@ -97,7 +112,9 @@ export function createInvariants(rig: Rig) {
         issued.delete(key)
         continue
       }
-      must(!places.has(place), 8, `two conversations of ${place}`)
+      // Without a Calling-Station-Id there is nothing to tell stations apart by.
+      const repeated = !place.endsWith(' ') && places.has(place)
+      must(!repeated, 8, `two conversations of ${place}`)
       places.add(place)
       for (const other of NASES) {
         const found = other.name !== nas && rig.conversations.find(stateAttribute, other.name)
@@ -116,15 +133,16 @@ export function createInvariants(rig: Rig) {
       checkEnds()
       checkConversations()
     },
-    onAnswer(datagram: Buffer, source: Source, reply: Buffer | undefined): void {
+    onAnswer({ datagram, source, arrivedMs }: Arrival, reply: Buffer | undefined): void {
       if (reply === undefined) return
       const request = decodePacket(datagram)
       const nas = nasOf(source)
       const sent = request.authenticator.toString('hex')
       const key = `${source.address} ${source.port} ${request.identifier} ${sent}`
       const earlier = answers.get(key)
-      must(earlier === undefined || earlier.equals(reply), 6, key)
-      answers.set(key, reply)
+      const known = earlier !== undefined && arrivedMs - earlier.arrivedMs < DUPLICATE_MS
+      must(!known || earlier.reply.equals(reply), 6, key)
+      if (!known) answers.set(key, { arrivedMs, reply })
       const answer = decodePacket(reply)
       const station = firstAttribute(request, CALLING_STATION_ID)?.toString() ?? ''
       const stateAttribute = firstAttribute(answer, STATE)
@@ -135,7 +153,7 @@ export function createInvariants(rig: Rig) {
           stateAttribute,
         })
       }
-      if (answer.code !== ACCESS_ACCEPT || earlier !== undefined) return
+      if (answer.code !== ACCESS_ACCEPT || known) return
       const id = firstAttribute(answer, CLASS)?.toString().slice(3) ?? ''
       const session = rig.sessions.get(id)
       must(session !== undefined, 3, `${id} of an Access-Accept is no open session`)

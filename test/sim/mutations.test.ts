@@ -18,6 +18,9 @@ const STATE = 24
 const CALLING_STATION_ID = 31
 const STEP_MS = 5
 
+// Wall time on a machine that is busy with other tests.
+t.setTimeout(180_000)
+
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
 const heapBytes = (): number => {

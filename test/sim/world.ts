@@ -23,6 +23,9 @@ export interface WorldOptions {
   readonly idleMs: number
 }
 
+/** More than the promises between a decision in the server and its answer here. */
+const PROMISES_IN_ANSWER = 20
+
 type Deed = () => Promise<void> | void
 
 /** One step: what happens, and when. */
@@ -54,6 +57,8 @@ export function createWorld({ seed, network, conversationsMax, idleMs }: WorldOp
   const inWork = new Set<Promise<void>>()
   const counts = { steps: 0, delivered: 0, replied: 0, lost: 0 }
   let made = 0
+  /** What an answer nobody waits for had to say; the next step throws it. */
+  let failure: Error | undefined
 
   const after = (delayMs: number, deed: Deed): void => {
     queue.push({ atMs: rig.clock.nowMs + delayMs, order: made++, deed })
@@ -87,14 +92,19 @@ export function createWorld({ seed, network, conversationsMax, idleMs }: WorldOp
     send(datagram, source, receive) {
       carry(async () => {
         counts.delivered += 1
+        const arrivedMs = rig.clock.nowMs
         const answered = rig.auth(Buffer.from(datagram), source).then((reply) => {
-          invariants.onAnswer(datagram, source, reply)
+          invariants.onAnswer({ datagram, source, arrivedMs }, reply)
           if (reply === undefined) return
           counts.replied += 1
           carry(() => receive(reply))
         })
         inWork.add(answered)
-        void answered.then(() => inWork.delete(answered))
+        const done = (): boolean => inWork.delete(answered)
+        answered.then(done, (error: Error) => {
+          failure ??= error
+          done()
+        })
         if (!random.chance(network.overlap)) await answered
       })
     },
@@ -110,6 +120,9 @@ export function createWorld({ seed, network, conversationsMax, idleMs }: WorldOp
         rig.clock.nowMs = now.atMs
         await now.deed()
         counts.steps += 1
+        // What an answer at work has begun it finishes, up to where it waits for TLS or the chain.
+        for (let n = 0; n < PROMISES_IN_ANSWER && inWork.size > 0; n++) await undefined
+        if (failure !== undefined) throw failure
         invariants.check()
       }
       await Promise.all(inWork)

@@ -1,0 +1,495 @@
+/* The server side of TLS handshakes in memory, over the OpenSSL that Node carries: bytes in, bytes
+ * out, the peer's certificate, exported keys. It proves possession of the client's key and decides
+ * nothing. Two kinds of opaque handles, contexts and conversations; no thread, no socket, no global
+ * state. eap/native.ts is the only caller and setup/native.mjs compiles it.
+ *
+ * Ownership: a handle is an N-API external, and its finalizer frees what it points to; a closed
+ * conversation keeps only its small struct. OpenSSL's error queue is empty when a function returns,
+ * since node:crypto reads the same one. */
+#include <node_api.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As eap.messageBytesMax: one EAP-TLS message in, one flight out. */
+#define BYTES_MAX 65536
+/* A handshake takes two flights of the peer, three after a HelloRetryRequest. */
+#define FEEDS_MAX 8
+#define PEM_BYTES_MAX (1 << 20)
+#define CHAIN_MAX 10
+#define TEXT_SIZE 512
+/* 128 bytes are the most that EAP-TLS asks for. */
+#define EXPORT_BYTES_MAX 256
+/* What a conversation holds outside of V8's heap, told to the collector; measured 23 to 35 kB. */
+#define CONVERSATION_BYTES 32768
+
+/* Returned by feed(); eap/native.ts has the same numbers. */
+enum { CONTINUE = 0, ESTABLISHED = 1, INCOMPLETE = 2, FAILED = 3, LATE = 4 };
+/* What get() can be asked for; the same there. */
+enum { CODE = 0, VERSION, CIPHER, GROUP, CERTIFICATE, RANDOMS, SECRET };
+
+typedef struct {
+  SSL *ssl; /* Owned; NULL once closed. It owns both BIOs. */
+  BIO *in, *out;
+  int status; /* Of the last feed; CONTINUE before the first. */
+  unsigned feeds;
+  unsigned char secret[EVP_MAX_MD_SIZE]; /* SERVER_TRAFFIC_SECRET_0 of TLS 1.3. */
+  size_t secret_length;
+  char code[120]; /* Why it failed, as node:tls writes its codes. */
+} Conversation;
+
+static const napi_type_tag CONTEXT = {0x7d1f6f3ac2a94b0e, 0x9e0c53d8a1b7f264};
+static const napi_type_tag CONVERSATION = {0x35b8e02c94d64f71, 0xa6c9017be53f2d88};
+
+/* Leaves a JavaScript exception pending, and returns what a callback returns then. */
+static napi_value raise(napi_env env, bool is_type, const char *message) {
+  bool pending = false;
+  ERR_clear_error();
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending) return NULL;
+  if (is_type) napi_throw_type_error(env, NULL, message);
+  else napi_throw_error(env, NULL, message);
+  return NULL;
+}
+
+/* The oldest OpenSSL error as an exception: `what: reason`. */
+static napi_value raise_openssl(napi_env env, const char *what) {
+  char text[200];
+  const char *reason = ERR_reason_error_string(ERR_peek_error());
+  snprintf(text, sizeof text, "%s: %s", what, reason == NULL ? "refused by OpenSSL" : reason);
+  return raise(env, false, text);
+}
+
+/* Exactly `count` arguments, or false with an exception. */
+static bool arguments(napi_env env, napi_callback_info info, size_t count, napi_value *argv) {
+  size_t given = count;
+  if (napi_get_cb_info(env, info, &given, argv, NULL, NULL) == napi_ok && given >= count) {
+    return true;
+  }
+  raise(env, true, "too few arguments");
+  return false;
+}
+
+/* Borrowed from a Buffer or another view until the callback returns; false with an exception. */
+static bool bytes_of(napi_env env, napi_value value, size_t max, const char *name, void **data,
+                     size_t *length) {
+  bool is = false;
+  char text[80];
+  if (napi_is_buffer(env, value, &is) == napi_ok && is &&
+      napi_get_buffer_info(env, value, data, length) == napi_ok && *length <= max) {
+    return true;
+  }
+  snprintf(text, sizeof text, "%s must be a Buffer of at most %zu bytes", name, max);
+  raise(env, true, text);
+  return false;
+}
+
+/* Copies a string that fits with room to spare; false with an exception. */
+static bool text_of(napi_env env, napi_value value, char text[TEXT_SIZE]) {
+  size_t length = 0;
+  napi_status status = napi_get_value_string_utf8(env, value, text, TEXT_SIZE, &length);
+  if (status == napi_ok && length + 1 < TEXT_SIZE) return true;
+  raise(env, true, "a list or label must be a string of at most 510 bytes");
+  return false;
+}
+
+static bool number_of(napi_env env, napi_value value, int32_t *number) {
+  if (napi_get_value_int32(env, value, number) == napi_ok) return true;
+  raise(env, true, "a version, length or field must be a number");
+  return false;
+}
+
+/* What a handle of this kind points to; NULL with an exception for any other value. */
+static void *handle_of(napi_env env, napi_value value, const napi_type_tag *tag) {
+  void *data = NULL;
+  bool is = false;
+  napi_valuetype type = napi_undefined;
+  if (napi_typeof(env, value, &type) == napi_ok && type == napi_external &&
+      napi_check_object_type_tag(env, value, tag, &is) == napi_ok && is &&
+      napi_get_value_external(env, value, &data) == napi_ok && data != NULL) {
+    return data;
+  }
+  raise(env, true, tag == &CONTEXT ? "not a TLS context" : "not a TLS conversation");
+  return NULL;
+}
+
+/* `count` arguments of which the first is an open conversation; NULL with an exception. */
+static Conversation *open_one(napi_env env, napi_callback_info info, size_t count,
+                              napi_value *argv) {
+  if (!arguments(env, info, count, argv)) return NULL;
+  Conversation *c = handle_of(env, argv[0], &CONVERSATION);
+  if (c == NULL || c->ssl != NULL) return c;
+  raise(env, false, "the TLS conversation is closed");
+  return NULL;
+}
+
+/* As open_one, and its handshake is over: nothing about a peer is told before. */
+static Conversation *established_one(napi_env env, napi_callback_info info, size_t count,
+                                     napi_value *argv) {
+  Conversation *c = open_one(env, info, count, argv);
+  if (c == NULL || c->status == ESTABLISHED) return c;
+  raise(env, false, "TLS is not established");
+  return NULL;
+}
+
+static napi_value buffer_from(napi_env env, const void *data, size_t length) {
+  napi_value result = NULL;
+  if (napi_create_buffer_copy(env, length, data, NULL, &result) == napi_ok) return result;
+  return raise(env, false, "no Buffer could be made");
+}
+
+static napi_value number_from(napi_env env, int32_t number) {
+  napi_value result = NULL;
+  return napi_create_int32(env, number, &result) == napi_ok ? result : raise(env, false, "N-API");
+}
+
+static napi_value text_from(napi_env env, const char *text) {
+  napi_value result = NULL;
+  if (napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &result) == napi_ok) return result;
+  return raise(env, false, "N-API");
+}
+
+/* Hands `data` to a new handle; NULL with an exception, and `data` is freed, where that fails. */
+static napi_value handle_for(napi_env env, void *data, const napi_type_tag *tag,
+                             napi_finalize destroy) {
+  napi_value handle = NULL;
+  if (napi_create_external(env, data, destroy, NULL, &handle) != napi_ok) {
+    destroy(env, data, NULL);
+    return raise(env, false, "no handle could be made");
+  }
+  if (napi_type_tag_object(env, handle, tag) == napi_ok) return handle;
+  return raise(env, false, "no handle could be tagged");
+}
+
+/* Every chain passes: an operator knows no issuer of its devices. Whether the certificate binds its
+ * key to an account is judged in certs/identity.ts before our last flight leaves, and the
+ * CertificateVerify has proven that key. OpenSSL still demands that a certificate is there. */
+static int accept_any_chain(X509_STORE_CTX *store, void *unused) {
+  (void)unused;
+  X509_STORE_CTX_set_error(store, X509_V_OK);
+  return 1;
+}
+
+/* Keeps the one secret under which an alert of our own is sealed (eap/alert.ts). */
+static void keep_secret(const SSL *ssl, const char *line) {
+  static const char label[] = "SERVER_TRAFFIC_SECRET_0 ";
+  Conversation *c = SSL_get_app_data(ssl);
+  if (c == NULL || strncmp(line, label, sizeof label - 1) != 0) return;
+  const char *hex = strrchr(line, ' ') + 1;
+  if (OPENSSL_hexstr2buf_ex(c->secret, sizeof c->secret, &c->secret_length, hex, '\0') != 1) {
+    c->secret_length = 0;
+  }
+}
+
+/* A terminal must never be asked for the password of an encrypted key. */
+static int no_password(char *buffer, int size, int writing, void *unused) {
+  (void)buffer, (void)size, (void)writing, (void)unused;
+  return -1;
+}
+
+/* The leaf, then at most CHAIN_MAX others, in the order in which they are sent. */
+static bool use_chain(SSL_CTX *ctx, void *pem, size_t length) {
+  BIO *bio = BIO_new_mem_buf(pem, (int)length);
+  X509 *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
+  bool ok = leaf != NULL && SSL_CTX_use_certificate(ctx, leaf) == 1;
+  X509_free(leaf);
+  for (int n = 0; ok && n < CHAIN_MAX; n++) {
+    X509 *next = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    if (next == NULL) break;
+    ok = SSL_CTX_add0_chain_cert(ctx, next) == 1;
+    if (!ok) X509_free(next);
+  }
+  /* The end of a PEM is an error to OpenSSL; anything else that stopped us is one to us. */
+  if (ok && BIO_pending(bio) > 0) ok = false;
+  BIO_free(bio);
+  return ok;
+}
+
+static bool use_key(SSL_CTX *ctx, void *pem, size_t length) {
+  BIO *bio = BIO_new_mem_buf(pem, (int)length);
+  EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+  bool ok = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
+            SSL_CTX_check_private_key(ctx) == 1;
+  EVP_PKEY_free(key);
+  BIO_free(bio);
+  return ok;
+}
+
+/* What does not depend on the configuration. */
+static bool use_policy(SSL_CTX *ctx) {
+  static const unsigned char id[] = "datanet-eap-tls";
+  /* No resumption: an account is judged anew at every login. */
+  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  /* Exactly the chain given: else OpenSSL looks for more of it at every handshake. */
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+  SSL_CTX_set_security_level(ctx, 2);
+  SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+  SSL_CTX_set_cert_verify_callback(ctx, accept_any_chain, NULL);
+  SSL_CTX_set_keylog_callback(ctx, keep_secret);
+  return SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
+         SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1) == 1;
+}
+
+static void destroy_context(napi_env env, void *data, void *unused) {
+  (void)env, (void)unused;
+  SSL_CTX_free(data);
+}
+
+/* createContext(certificatePem, keyPem, minVersion, maxVersion, ciphers, suites, sigalgs, groups):
+ * a handle. PEMs as Buffers, versions as on the wire (0x0303), lists as OpenSSL writes them. */
+static napi_value create_context(napi_env env, napi_callback_info info) {
+  napi_value argv[8];
+  void *cert, *key;
+  size_t cert_length, key_length;
+  int32_t versions[2];
+  char lists[4][TEXT_SIZE];
+  if (!arguments(env, info, 8, argv) ||
+      !bytes_of(env, argv[0], PEM_BYTES_MAX, "certificate", &cert, &cert_length) ||
+      !bytes_of(env, argv[1], PEM_BYTES_MAX, "key", &key, &key_length)) {
+    return NULL;
+  }
+  for (int n = 0; n < 6; n++) {
+    bool ok = n < 2 ? number_of(env, argv[2 + n], &versions[n])
+                    : text_of(env, argv[2 + n], lists[n - 2]);
+    if (!ok) return NULL;
+  }
+  ERR_clear_error();
+  SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+  const char *wrong = NULL;
+  if (ctx == NULL || !use_policy(ctx)) wrong = "TLS context";
+  else if (SSL_CTX_set_min_proto_version(ctx, versions[0]) != 1 ||
+           SSL_CTX_set_max_proto_version(ctx, versions[1]) != 1) wrong = "TLS versions";
+  else if (SSL_CTX_set_cipher_list(ctx, lists[0]) != 1) wrong = "ciphers";
+  else if (SSL_CTX_set_ciphersuites(ctx, lists[1]) != 1) wrong = "suites";
+  else if (SSL_CTX_set1_sigalgs_list(ctx, lists[2]) != 1) wrong = "sigalgs";
+  else if (SSL_CTX_set1_groups_list(ctx, lists[3]) != 1) wrong = "groups";
+  else if (!use_chain(ctx, cert, cert_length)) wrong = "certificate";
+  else if (!use_key(ctx, key, key_length)) wrong = "private key";
+  if (wrong != NULL) {
+    SSL_CTX_free(ctx);
+    return raise_openssl(env, wrong);
+  }
+  ERR_clear_error();
+  return handle_for(env, ctx, &CONTEXT, destroy_context);
+}
+
+/* Frees all but the struct; nothing where that has happened. */
+static void release(napi_env env, Conversation *c) {
+  int64_t now;
+  if (c->ssl == NULL) return;
+  SSL_free(c->ssl);
+  c->ssl = NULL;
+  OPENSSL_cleanse(c->secret, sizeof c->secret);
+  (void)napi_adjust_external_memory(env, -CONVERSATION_BYTES, &now);
+  ERR_clear_error();
+}
+
+static void destroy_conversation(napi_env env, void *data, void *unused) {
+  (void)unused;
+  release(env, data);
+  free(data);
+}
+
+/* open(context): a handle. It keeps the context alive by OpenSSL's own count. */
+static napi_value open_conversation(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  int64_t now;
+  SSL_CTX *ctx = arguments(env, info, 1, argv) ? handle_of(env, argv[0], &CONTEXT) : NULL;
+  if (ctx == NULL) return NULL;
+  ERR_clear_error();
+  Conversation *c = calloc(1, sizeof *c);
+  SSL *ssl = c == NULL ? NULL : SSL_new(ctx);
+  BIO *in = ssl == NULL ? NULL : BIO_new(BIO_s_mem());
+  BIO *out = in == NULL ? NULL : BIO_new(BIO_s_mem());
+  if (out == NULL || SSL_set_app_data(ssl, c) != 1) {
+    BIO_free(out);
+    BIO_free(in);
+    SSL_free(ssl);
+    free(c);
+    return raise_openssl(env, "TLS conversation");
+  }
+  SSL_set_bio(ssl, in, out);
+  SSL_set_accept_state(ssl);
+  *c = (Conversation){.ssl = ssl, .in = in, .out = out, .status = CONTINUE};
+  (void)napi_adjust_external_memory(env, CONVERSATION_BYTES, &now);
+  return handle_for(env, c, &CONVERSATION, destroy_conversation);
+}
+
+/* Writes the code that node:tls would give: that of the oldest error, else of `reason`. */
+static int failed(Conversation *c, int status, const char *reason) {
+  const char *known = ERR_reason_error_string(ERR_peek_error());
+  snprintf(c->code, sizeof c->code, "ERR_SSL_%s", known == NULL ? reason : known);
+  for (char *at = c->code; *at != '\0'; at++) {
+    if (*at == ' ') *at = '_';
+    else if (*at >= 'a' && *at <= 'z') *at = (char)(*at - 'a' + 'A');
+  }
+  return status;
+}
+
+/* A flight that goes on behind the Finished is refused. Our own Finished (1.2) is in `out` by then:
+ * thrown away, since a refused peer must not see a success; the caller makes the alert. */
+static int judge_rest(Conversation *c) {
+  char byte;
+  if (BIO_pending(c->in) == 0 && SSL_has_pending(c->ssl) == 0) return ESTABLISHED;
+  /* Read only for the reason. */
+  (void)SSL_read(c->ssl, &byte, 1);
+  (void)BIO_reset(c->out);
+  return failed(c, LATE, "data after finished");
+}
+
+static int step(Conversation *c, const void *data, size_t length) {
+  if (++c->feeds > FEEDS_MAX) return failed(c, FAILED, "too many flights");
+  if (BIO_write(c->in, data, (int)length) != (int)length) return failed(c, FAILED, "no memory");
+  int done = SSL_do_handshake(c->ssl);
+  if (BIO_pending(c->out) > BYTES_MAX) {
+    (void)BIO_reset(c->out);
+    return failed(c, FAILED, "flight too large");
+  }
+  if (done == 1) return judge_rest(c);
+  if (SSL_get_error(c->ssl, done) != SSL_ERROR_WANT_READ) return failed(c, FAILED, "unknown");
+  /* A whole EAP-TLS message was fed: where nothing is to be said, the peer owes the rest. */
+  return BIO_pending(c->out) > 0 ? CONTINUE : failed(c, INCOMPLETE, "incomplete flight");
+}
+
+/* feed(conversation, flight): one of the numbers above; only after CONTINUE is there a next one. */
+static napi_value feed(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  void *data;
+  size_t length;
+  Conversation *c = open_one(env, info, 2, argv);
+  if (c == NULL || !bytes_of(env, argv[1], BYTES_MAX, "flight", &data, &length)) return NULL;
+  if (c->status != CONTINUE) return raise(env, false, "the handshake is over");
+  ERR_clear_error();
+  c->status = step(c, data, length);
+  ERR_clear_error();
+  return number_from(env, c->status);
+}
+
+/* take(conversation): what OpenSSL has written since the last call, at most BYTES_MAX of a flight.
+ * After ESTABLISHED on 1.2 that is the last flight, withheld until asked for. */
+static napi_value take(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  char *data = NULL;
+  Conversation *c = open_one(env, info, 1, argv);
+  if (c == NULL) return NULL;
+  long length = BIO_get_mem_data(c->out, &data);
+  napi_value result = buffer_from(env, data, length > 0 ? (size_t)length : 0);
+  (void)BIO_reset(c->out);
+  ERR_clear_error();
+  return result;
+}
+
+/* write(conversation, bytes): application data, to be taken; only once established. */
+static napi_value write_data(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  void *data;
+  size_t length;
+  Conversation *c = established_one(env, info, 2, argv);
+  if (c == NULL || !bytes_of(env, argv[1], EXPORT_BYTES_MAX, "data", &data, &length)) return NULL;
+  ERR_clear_error();
+  if (SSL_write(c->ssl, data, (int)length) <= 0) return raise_openssl(env, "write");
+  ERR_clear_error();
+  return NULL;
+}
+
+/* exportKey(conversation, length, label, context): RFC 5705; an undefined context is none. */
+static napi_value export_key(napi_env env, napi_callback_info info) {
+  napi_value argv[4], result = NULL;
+  int32_t length;
+  char label[TEXT_SIZE];
+  void *context = NULL;
+  size_t context_length = 0;
+  napi_valuetype type;
+  unsigned char out[EXPORT_BYTES_MAX];
+  Conversation *c = established_one(env, info, 4, argv);
+  if (c == NULL || !number_of(env, argv[1], &length) || !text_of(env, argv[2], label)) return NULL;
+  if (napi_typeof(env, argv[3], &type) != napi_ok) return raise(env, false, "N-API");
+  if (type != napi_undefined &&
+      !bytes_of(env, argv[3], EXPORT_BYTES_MAX, "context", &context, &context_length)) return NULL;
+  if (length < 1 || length > EXPORT_BYTES_MAX) return raise(env, true, "length is out of range");
+  ERR_clear_error();
+  if (SSL_export_keying_material(c->ssl, out, (size_t)length, label, strlen(label), context,
+                                 context_length, type != napi_undefined) != 1) {
+    return raise_openssl(env, "exporter");
+  }
+  result = buffer_from(env, out, (size_t)length);
+  OPENSSL_cleanse(out, sizeof out);
+  return result;
+}
+
+static napi_value certificate_of(napi_env env, const SSL *ssl) {
+  void *data = NULL;
+  napi_value result = NULL;
+  X509 *certificate = SSL_get0_peer_certificate(ssl);
+  int length = certificate == NULL ? 0 : i2d_X509(certificate, NULL);
+  if (length <= 0) return raise_openssl(env, "peer certificate");
+  if (napi_create_buffer(env, (size_t)length, &data, &result) != napi_ok) {
+    return raise(env, false, "no Buffer could be made");
+  }
+  unsigned char *at = data;
+  return i2d_X509(certificate, &at) == length ? result : raise_openssl(env, "peer certificate");
+}
+
+/* get(conversation, field): client_random and server_random, the traffic secret (empty on 1.2), the
+ * peer's leaf in DER, the version as on the wire, the cipher's IANA name, the group as OpenSSL's
+ * number (a NID); all once established. Any time: the code of a failure. */
+static napi_value get(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  int32_t field;
+  unsigned char randoms[2 * SSL3_RANDOM_SIZE];
+  Conversation *c = open_one(env, info, 2, argv);
+  if (c == NULL || !number_of(env, argv[1], &field)) return NULL;
+  if (field == CODE) return text_from(env, c->code);
+  if (c->status != ESTABLISHED && c->status != LATE) {
+    return raise(env, false, "TLS is not established");
+  }
+  switch (field) {
+    case RANDOMS:
+      SSL_get_client_random(c->ssl, randoms, SSL3_RANDOM_SIZE);
+      SSL_get_server_random(c->ssl, randoms + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
+      return buffer_from(env, randoms, sizeof randoms);
+    case SECRET: return buffer_from(env, c->secret, c->secret_length);
+    case CERTIFICATE: return certificate_of(env, c->ssl);
+    case VERSION: return number_from(env, SSL_version(c->ssl));
+    case CIPHER: return text_from(env, SSL_CIPHER_standard_name(SSL_get_current_cipher(c->ssl)));
+    case GROUP: return number_from(env, (int32_t)SSL_get_negotiated_group(c->ssl));
+    default: return raise(env, true, "no such field");
+  }
+}
+
+/* close(conversation): frees what it holds; harmless when repeated. */
+static napi_value close_one(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  Conversation *c = arguments(env, info, 1, argv) ? handle_of(env, argv[0], &CONVERSATION) : NULL;
+  if (c != NULL) release(env, c);
+  return NULL;
+}
+
+/* Called by Node once per environment that loads the file. */
+NAPI_MODULE_INIT() {
+  static const struct { const char *name; napi_callback call; } functions[] = {
+    {"createContext", create_context}, {"open", open_conversation}, {"feed", feed},
+    {"take", take}, {"write", write_data}, {"exportKey", export_key}, {"get", get},
+    {"close", close_one},
+  };
+  /* Within one major version OpenSSL keeps what its headers promise. */
+  if (OPENSSL_version_major() != OPENSSL_VERSION_MAJOR) {
+    return raise(env, false, "Node carries another major version of OpenSSL");
+  }
+  for (size_t n = 0; n < sizeof functions / sizeof *functions; n++) {
+    napi_value function;
+    if (napi_create_function(env, functions[n].name, NAPI_AUTO_LENGTH, functions[n].call, NULL,
+                             &function) != napi_ok ||
+        napi_set_named_property(env, exports, functions[n].name, function) != napi_ok) {
+      return raise(env, false, "N-API");
+    }
+  }
+  return exports;
+}
