@@ -58,6 +58,30 @@ export const placeOf = ({ id, nas, station }: Session): string =>
   station === '' ? id : `${nas} ${station}`
 
 /**
+ * The sessions of one account, in the order they were opened, and what every admission asks of
+ * them: kept as they come and go, since an account may have thousands.
+ */
+interface AccountSessions {
+  readonly all: Set<Session>
+  /** By `placeOf`; never empty, and hardly more than two: the one that serves and its successor. */
+  readonly places: Map<string, readonly Session[]>
+  /** The sum over the places of the larger reserve of each. */
+  reserved: bigint
+}
+
+const noSessions = (): AccountSessions => ({ all: new Set(), places: new Map(), reserved: 0n })
+
+const largestReserve = (sessions: readonly Session[]): bigint =>
+  sessions.reduce((most, { reserve }) => (reserve > most ? reserve : most), 0n)
+
+/** Puts other sessions at a place of the account, and its sum right. */
+function settle(own: AccountSessions, place: string, sessions: readonly Session[]): void {
+  own.reserved += largestReserve(sessions) - largestReserve(own.places.get(place) ?? [])
+  if (sessions.length === 0) own.places.delete(place)
+  else own.places.set(place, sessions)
+}
+
+/**
  * An empty table. `sessionsMax` bounds memory: about 400 bytes a session, so 100,000 sessions are
  * 40 MB.
  * `onEnd` hears of every session that leaves the table, once.
@@ -67,38 +91,39 @@ export function createSessions(
   onEnd: (session: Session, why: SessionEnd) => void,
 ): Sessions {
   const byId = new Map<string, Session>()
-  const byAccount = new Map<Address, Map<string, Session>>()
+  const byAccount = new Map<Address, AccountSessions>()
 
   const close = (id: string, why: SessionEnd): Session | undefined => {
     const session = byId.get(id)
     if (session === undefined) return undefined
     byId.delete(id)
-    const siblings = byAccount.get(session.account)
-    siblings?.delete(id)
-    if (siblings?.size === 0) byAccount.delete(session.account)
+    const own = byAccount.get(session.account)
+    if (own !== undefined) {
+      own.all.delete(session)
+      const place = placeOf(session)
+      settle(own, place, own.places.get(place)?.filter((other) => other !== session) ?? [])
+      if (own.all.size === 0) byAccount.delete(session.account)
+    }
     onEnd(session, why)
     return session
   }
-  const sameStation = (a: Session, nas: string, station: string): boolean =>
-    station !== '' && a.station === station && a.nas === nas
-  const ofAccount = (account: Address): readonly Session[] => [
-    ...(byAccount.get(account)?.values() ?? []),
-  ]
 
   return {
     open(session) {
       if (byId.size >= sessionsMax) throw new RangeError(`more than ${sessionsMax} open sessions`)
       byId.set(session.id, session)
-      const siblings = byAccount.get(session.account) ?? new Map<string, Session>()
-      siblings.set(session.id, session)
-      byAccount.set(session.account, siblings)
+      const own = byAccount.get(session.account) ?? noSessions()
+      own.all.add(session)
+      const place = placeOf(session)
+      settle(own, place, [...(own.places.get(place) ?? []), session])
+      byAccount.set(session.account, own)
     },
     confirm(id) {
       const session = byId.get(id)
       if (session === undefined) return undefined
-      for (const other of ofAccount(session.account)) {
-        const replaced = other.id !== id && placeOf(other) === placeOf(session)
-        if (replaced) close(other.id, 'replaced')
+      const here = byAccount.get(session.account)?.places.get(placeOf(session)) ?? []
+      for (const other of here) {
+        if (other.id !== id) close(other.id, 'replaced')
       }
       return session
     },
@@ -111,19 +136,13 @@ export function createSessions(
     },
     get: (id) => byId.get(id),
     others(account, nas, station) {
-      const reserves = new Map<string, bigint>()
-      let reserved = 0n
-      for (const session of byAccount.get(account)?.values() ?? []) {
-        if (sameStation(session, nas, station)) continue
-        const place = placeOf(session)
-        const known = reserves.get(place) ?? 0n
-        const larger = session.reserve > known ? session.reserve : known
-        reserves.set(place, larger)
-        reserved += larger - known
-      }
-      return { count: reserves.size, reserved }
+      const own = byAccount.get(account)
+      if (own === undefined) return { count: 0, reserved: 0n }
+      const here = station === '' ? undefined : own.places.get(`${nas} ${station}`)
+      const count = own.places.size - (here === undefined ? 0 : 1)
+      return { count, reserved: own.reserved - largestReserve(here ?? []) }
     },
-    ofAccount,
+    ofAccount: (account) => [...(byAccount.get(account)?.all ?? [])],
     get size() {
       return byId.size
     },

@@ -19,43 +19,8 @@ import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
 import { Alert, plainAlert, sealedAlert } from './alert.ts'
 import type { TlsConversation, TlsEngine, TlsEngineConfig, TlsFacts, TlsOutcome } from './engine.ts'
 import { eapTlsKeys, groupOf, helloRandom } from './keys.ts'
+import { CIPHERS, GROUPS, SIGNATURE_ALGORITHMS, SUITES } from './parameters.ts'
 import { reasonOf } from './reasons.ts'
-
-/** RFC 9190 §2.4: forward secrecy and confidentiality only. */
-const CIPHERS = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-].join(':')
-
-/**
- * No SHA-1. PKCS#1 v1.5 is for RSA client keys in TLS 1.2, which OpenSSL keeps out of 1.3 by
- * itself.
- */
-const SIGNATURE_ALGORITHMS = [
-  'ecdsa_secp256r1_sha256',
-  'ed25519',
-  'rsa_pss_rsae_sha256',
-  'ecdsa_secp384r1_sha384',
-  'rsa_pss_rsae_sha384',
-  'rsa_pss_rsae_sha512',
-  'rsa_pss_pss_sha256',
-  'rsa_pkcs1_sha256',
-  'rsa_pkcs1_sha384',
-  'rsa_pkcs1_sha512',
-].join(':')
-
-/**
- * secp256k1 is here for the certificates of `direct` devices: TLS 1.2 checks their curve against
- * this list.
- */
-const GROUPS = 'X25519:P-256:P-384:secp256k1'
 
 /**
  * Event loop turns after which a silent OpenSSL is taken to wait for bytes that cannot come: a
@@ -81,7 +46,7 @@ export function createNodeTlsEngine(config: TlsEngineConfig): TlsEngine {
     ca: [],
     minVersion: `TLSv${config.tlsMin}`,
     maxVersion: `TLSv${config.tlsMax}`,
-    ciphers: CIPHERS,
+    ciphers: `${SUITES}:${CIPHERS}`,
     sigalgs: SIGNATURE_ALGORITHMS,
     ecdhCurve: GROUPS,
     secureOptions: hasTicketCallback() ? 0 : constants.SSL_OP_NO_TICKET,
@@ -202,9 +167,7 @@ const SECRET_LABEL = Buffer.from('SERVER_TRAFFIC_SECRET_0 ')
 /** One line of the SSLKEYLOGFILE format: label, client random, secret, in hex. */
 function readTrafficSecret(line: Buffer): Buffer | undefined {
   // Five lines come in each handshake; comparing bytes makes no string of the other four.
-  if (line.compare(SECRET_LABEL, 0, SECRET_LABEL.length, 0, SECRET_LABEL.length) !== 0) {
-    return undefined
-  }
+  if (!line.subarray(0, SECRET_LABEL.length).equals(SECRET_LABEL)) return undefined
   const hex = line.toString('latin1', line.lastIndexOf(' ') + 1).trim()
   return Buffer.from(hex, 'hex')
 }

@@ -16,8 +16,21 @@ export function parseAddress(text: string): Address | undefined {
   return /^0x[0-9a-fA-F]{40}$/.test(text) ? (text.toLowerCase() as Address) : undefined
 }
 
+/** Spellings kept: a server writes the same accounts all day; 10,000 of them take some 2 MB. */
+const SPELLINGS_MAX = 10_000
+const spellings = new Map<Address, string>()
+
 /** The EIP-55 spelling, for answers and screens. */
 export function checksumAddress(address: Address): string {
+  const known = spellings.get(address)
+  if (known !== undefined) return known
+  if (spellings.size >= SPELLINGS_MAX) spellings.clear()
+  const text = spell(address)
+  spellings.set(address, text)
+  return text
+}
+
+function spell(address: Address): string {
   const digits = address.slice(2)
   const hash = Buffer.from(keccak_256(Buffer.from(digits, 'ascii'))).toString('hex')
   let text = '0x'

@@ -92,8 +92,7 @@ export async function answerAccess(
     stateAttribute === undefined
       ? begin(request, nas, deps)
       : deps.conversations.find(stateAttribute, nas.name)
-  // RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused, so that the peer starts
-  // anew.
+  // RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused: the peer starts anew.
   if (conversation === undefined) return failure(eap)
   if (typeof conversation === 'string') return { drop: conversation }
   if (conversation.busy) return { drop: 'conversation-busy' }

@@ -134,15 +134,19 @@ export async function admit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): Pr
 function reserve(account: Address, tariff: Tariff, place: AdmitPlace, deps: AdmitDeps): Admitted {
   const channel = deps.mirror.channel(deps.operatorId, account)
   const others = deps.sessions.others(account, place.nas, place.station)
-  const elsewhere = deps.mirror.operatorsWithDeposit(account).some((o) => o !== deps.operatorId)
+  const deposit = channel?.deposit ?? 0n
+  // Only who has no deposit here is told of one elsewhere; the mirror sorts a list to find it.
+  const depositElsewhere =
+    deposit === 0n &&
+    deps.mirror.operatorsWithDeposit(account).some((other) => other !== deps.operatorId)
   const decision = decideAdmission(
     {
       account,
-      deposit: channel?.deposit ?? 0n,
+      deposit,
       highestVoucher: channel?.highestVoucher ?? 0n,
       reserved: others.reserved,
       openSessions: others.count,
-      depositElsewhere: elsewhere,
+      depositElsewhere,
     },
     tariff,
     place,

@@ -4,6 +4,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { baseUnits } from '../accounting/tariff.ts'
+import { ChainError } from '../chain/error.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { HttpError } from './http-error.ts'
 import type { Log } from './log.ts'
@@ -59,7 +60,7 @@ export function publicRoutes(routes: FastifyInstance, deps: PublicDeps): void {
   routes.post('/v1/faucet', { config: faucetLimit }, async (request) => {
     const { account, amount } = readFaucet(request.body, deps.facts.token.decimals)
     takeDailyTurn(day, deps.now())
-    const transactionHash = await embedded.fund(account, amount)
+    const transactionHash = await embedded.fund(account, amount).catch(refuseFunding)
     deps.log.info({ account, amount: amount.toString() }, 'faucet')
     return { account: checksumAddress(account), amount: amount.toString(), transactionHash }
   })
@@ -83,6 +84,12 @@ function readFaucet(body: unknown, decimals: number): { account: Address; amount
     throw new HttpError(422, 'amount-too-large', message)
   }
   return { account, amount }
+}
+
+/** What the person at the device can do is to try again; the rest is the operator's to mend. */
+function refuseFunding(error: unknown): never {
+  if (!(error instanceof ChainError)) throw error
+  throw new HttpError(503, 'chain-unavailable', 'the chain does not answer; try again in a minute')
 }
 
 function takeDailyTurn(day: { startedAtMs: number; calls: number }, nowMs: number): void {

@@ -10,6 +10,7 @@ import { consoleHeaders, consolePage } from './console.ts'
 import { type AdminDeps, adminRoutes } from './http-admin.ts'
 import { HttpError } from './http-error.ts'
 import { type PublicDeps, publicRoutes } from './http-public.ts'
+import type { rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
 
 export interface HttpDeps extends PublicDeps, AdminDeps {
@@ -17,6 +18,7 @@ export interface HttpDeps extends PublicDeps, AdminDeps {
   /** Whether everything a device needs is up; the reason where it is not. */
   readonly readiness: () => string | undefined
   readonly publicUrl: () => string | null
+  readonly logRate: ReturnType<typeof rateLimited>
 }
 
 /** A raw transaction of 64 KiB is 131 kB of hex; nothing else comes near it. */
@@ -26,6 +28,8 @@ const BODY_BYTES_MAX = 160 * 1024
  */
 const REQUESTS_PER_SECOND = 100
 const REQUEST_TIMEOUT_MS = 10_000
+/** A socket each; more wait in the kernel. */
+const CONNECTIONS_MAX = 1_000
 
 /**
  * DNS rebinding: a page of another site reaches us under its own name, never under an address or
@@ -52,11 +56,12 @@ export async function openHttp(
     forceCloseConnections: true,
     logger: false,
   })
-  guard(app, deps)
   await app.register(rateLimit, { max: REQUESTS_PER_SECOND, timeWindow: 1_000 })
+  guard(app, deps)
   await app.register(async (routes) => publicRoutes(routes, deps))
   await app.register(async (routes) => adminRoutes(routes, deps))
   await app.register(async (routes) => healthRoutes(routes, deps))
+  app.server.maxConnections = CONNECTIONS_MAX
   await app.listen({ host: listen.host, port: listen.port })
   const address = app.server.address()
   if (address === null || typeof address === 'string') throw new Error('HTTP has no address')
@@ -75,20 +80,25 @@ function guard(app: FastifyInstance, deps: HttpDeps): void {
   app.addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff')
   })
-  app.setNotFoundHandler((request, reply) => {
+  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request, reply) => {
     const message = `there is no ${request.method} ${request.url.split('?')[0]}`
     return reply.code(404).send({ error: { code: 'not-found', message } })
   })
   app.setErrorHandler((error: FastifyError, _request, reply) => {
     const status = error.statusCode ?? 500
-    if (status >= 500) {
-      deps.log.error({ err: error }, 'an HTTP request could not be handled')
-      const message = error instanceof HttpError ? error.message : 'the server could not do that'
-      const code = error instanceof HttpError ? error.code : 'internal-error'
+    // What a handler refuses in its own words is no fault of ours and needs no line in the log.
+    if (error instanceof HttpError) {
+      const { code, message } = error
       return reply.code(status).send({ error: { code, message } })
     }
-    const code = error instanceof HttpError ? error.code : nameOf(status)
-    return reply.code(status).send({ error: { code, message: error.message } })
+    if (status < 500) {
+      return reply.code(status).send({ error: { code: nameOf(status), message: error.message } })
+    }
+    deps.logRate('http', deps.now(), () => {
+      deps.log.error({ err: error }, 'an HTTP request could not be handled')
+    })
+    const message = 'the server could not do that'
+    return reply.code(status).send({ error: { code: 'internal-error', message } })
   })
 }
 

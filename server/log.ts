@@ -2,7 +2,7 @@
 // that their greps keep working. Owns what may be written: callers hand over names, addresses and
 // reasons, and anything called like a secret is cut out whatever they do.
 
-import { type Logger, pino } from 'pino'
+import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type Log = Logger
 
@@ -17,39 +17,49 @@ const SECRET_KEYS = [
   'adminToken',
 ]
 
-/** A logger for one process; `level` as in the configuration. */
-export function createLog(level: string): Log {
+/** A logger for one process; `level` as in the configuration. Tests read what it writes. */
+export function createLog(
+  level: string,
+  destination: DestinationStream = pino.destination({ dest: 2, sync: true }),
+): Log {
   return pino(
     {
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: SECRET_KEYS.flatMap((key) => [key, `*.${key}`]), censor: '[secret]' },
+      // Callers' own fields, and those of an error, which is written with all its properties. A
+      // wildcard path would look into every field of every line, at the price of the line itself.
+      redact: { paths: SECRET_KEYS.flatMap((key) => [key, `err.${key}`]), censor: '[secret]' },
     },
-    pino.destination({ dest: 2, sync: true }),
+    destination,
   )
 }
 
 /**
- * Lets through one call per key and second, and tells how many it held back: floods must not fill
- * the disk.
+ * At most one line per key and `linesMax` lines together in an interval; the next line written tells
+ * how many were held back. Spoofed sources make keys without end, and a flood must neither fill the
+ * disk nor the memory, nor wait for a slow terminal.
  */
 export function rateLimited(
   intervalMs: number,
-  keysMax: number,
+  linesMax: number,
 ): (key: string, nowMs: number, write: (suppressed: number) => void) => void {
-  const seen = new Map<string, { untilMs: number; suppressed: number }>()
+  const written = new Set<string>()
+  let endsAtMs = Number.NEGATIVE_INFINITY
+  let suppressed = 0
   return (key, nowMs, write) => {
-    const entry = seen.get(key)
-    if (entry !== undefined && nowMs < entry.untilMs) {
-      entry.suppressed += 1
+    if (nowMs >= endsAtMs) {
+      endsAtMs = nowMs + intervalMs
+      written.clear()
+    }
+    if (written.has(key) || written.size >= linesMax) {
+      suppressed += 1
       return
     }
-    // Spoofed sources could make keys without end; forgetting all of them only costs a few extra
-    // lines.
-    if (seen.size >= keysMax) seen.clear()
-    seen.set(key, { untilMs: nowMs + intervalMs, suppressed: 0 })
-    write(entry?.suppressed ?? 0)
+    written.add(key)
+    const heldBack = suppressed
+    suppressed = 0
+    write(heldBack)
   }
 }

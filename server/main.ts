@@ -44,7 +44,8 @@ const IDENTITIES_MAX = 20_000
 const DUPLICATES_MAX = 16_384
 const SWEEP_MS = 1_000
 const LOG_ONCE_PER_MS = 10_000
-const LOG_KEYS_MAX = 10_000
+/** In such an interval: enough to see what is going on, 400 kB a minute at the very most. */
+const LOG_LINES_MAX = 200
 /** Closing takes well under a second; whoever waits for us (a service manager) waits seconds. */
 const STOP_MAX_MS = 3_000
 
@@ -187,6 +188,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     http = await openHttp(listen, {
       ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
       ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload, now: Date.now },
+      logRate: rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX),
       durableBlock: chain.durableBlock,
       readiness: () => readiness(chain, current()),
       publicUrl: () => runtime.config.http.publicUrl,
@@ -215,7 +217,8 @@ function createAccess(o: {
   const { mirror } = chain
   const sessions = createSessions(SESSIONS_MAX, ({ id, account, nas }, why) => {
     metrics.sessionEnds.inc({ why })
-    log.info({ session: id, account, nas, why }, 'session ended')
+    // The login that replaces it has its own line.
+    log[why === 'replaced' ? 'debug' : 'info']({ session: id, account, nas, why }, 'session ended')
   })
   const limits = () => {
     const { sessionsMax, timeoutMs } = current().config.eap
@@ -249,7 +252,7 @@ async function openRadius(
   undo: Undo,
 ): Promise<{ auth: Endpoint; accounting: Endpoint }> {
   const { log, metrics, now } = access
-  const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_KEYS_MAX)
+  const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX)
   const open = async (
     port: RadiusPort,
     answer: (request: VerifiedPacket, nas: NasEntry) => Promise<Answer>,

@@ -61,17 +61,18 @@ export function openUdpPort(
     }
     let inWork = 0
     socket.on('message', (datagram, source) => {
+      // RFC 768 allows source port 0 for "no reply expected"; it is also where Node can't send to.
+      if (source.port === 0) return
       if (inWork >= inWorkMax) {
         onOverflow()
         return
       }
       inWork += 1
-      void handle(datagram, source).then((reply) => {
+      const reply = (bytes: Buffer | undefined): void => {
         inWork -= 1
-        if (reply !== undefined && !closed) {
-          socket.send(reply, source.port, source.address, sent)
-        }
-      })
+        if (bytes !== undefined && !closed) socket.send(bytes, source.port, source.address, sent)
+      }
+      handle(datagram, source).then(reply).catch(onError)
     })
     let closed = false
     const close = (): Promise<void> =>

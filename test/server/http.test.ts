@@ -3,12 +3,14 @@ import { request } from 'node:http'
 import { pino } from 'pino'
 import t from 'tap'
 import { makeOperatorCertificates, spkiSha256Of } from '../../certs/operator.ts'
+import { ChainError } from '../../chain/error.ts'
 import type { Mirror } from '../../chain/mirror.ts'
 import type { ConfigProblem } from '../../config/config.ts'
 import { defaultConfigText } from '../../config/default.ts'
 import { parseConfig } from '../../config/parse.ts'
 import { type Address, checksumAddress, parseAddress } from '../../ethereum/address.ts'
 import { type HttpDeps, openHttp } from '../../server/http.ts'
+import { rateLimited } from '../../server/log.ts'
 import { createMetrics } from '../../server/metrics.ts'
 import { buildRuntime } from '../../server/runtime.ts'
 
@@ -67,6 +69,7 @@ async function rig(t: { teardown(f: () => Promise<void>): void }, change: Partia
       },
       ...{
         now: () => 1_030_000,
+        logRate: rateLimited(1_000, 10),
         reload: () => [],
         readiness: () => undefined,
         publicUrl: () => null,
@@ -228,4 +231,35 @@ t.test('health, readiness, metrics, console, and what does not exist', async (t)
   t.equal(missing.status, 404)
   t.match(missing.json(), { error: { code: 'not-found' } })
   t.match((await call('POST', '/v1/chain', { body: { a: 1 } })).json(), { echoed: { a: 1 } })
+})
+
+t.test(
+  'a chain that does not answer is 503 and says what to do; no stack in the log',
+  async (t) => {
+    let logged = ''
+    const log = pino({ level: 'info' }, { write: (line: string) => void (logged += line) })
+    const away = new ChainError('chain-unreachable', 'no answer from the node')
+    const embedded = {
+      fund: () => Promise.reject(away),
+      proxy: () => Promise.reject(new Error('a bug')),
+    }
+    const { call } = await rig(t, { embedded, log })
+    const body = { account: addressOf('ee'), amount: '1' }
+    const refused = await call('POST', '/v1/faucet', { body })
+    t.equal(refused.status, 503)
+    t.match(refused.json(), { error: { code: 'chain-unavailable', message: /try again/ } })
+    t.equal(logged, '')
+    for (let i = 0; i < 5; i++) {
+      t.equal((await call('POST', '/v1/chain', { body: {} })).status, 500)
+    }
+    t.equal(logged.split('\n').length - 1, 1, 'a fault of ours is logged, but not once per request')
+  },
+)
+
+t.test('what does not exist is rate-limited too', async (t) => {
+  const { call } = await rig(t)
+  const answers = await Promise.all(Array.from({ length: 150 }, () => call('GET', '/nothing')))
+  const statuses = answers.map((answer) => answer.status)
+  t.equal(statuses.filter((status) => status === 404).length, 100)
+  t.equal(statuses.filter((status) => status === 429).length, 50)
 })

@@ -52,7 +52,7 @@ async function pointsOf(manner: Manner): Promise<number> {
   }
 }
 
-/** An acknowledgement of the pending request, under its State: the one thing an accept may follow. */
+/** An acknowledgement of the pending request under its State: only that may an accept follow. */
 function isGoodAck(packet: Buffer, parked: Parked): boolean {
   const eap = eapOf(packet)
   const [code, identifier, , , type, flags] = eap
@@ -119,7 +119,7 @@ function pool(rig: Rig, points: readonly number[], random: Random) {
         (await park(rig, manner, random.bytes(6).toString('hex'), point, random)) ??
         raise(key)
       held.set(key, parked)
-      // A first packet is of another station each time: one whose conversation is open gets no answer.
+      // A first packet is of a new station each time: one with an open conversation gets none.
       return parked.point === 0 ? withStation(parked, random.bytes(6).toString('hex')) : parked
     },
     settle(parked: Parked, reply: Buffer | undefined): void {

@@ -1,6 +1,6 @@
-// What a hostile peer or a broken access point may send on purpose, one case each, through the whole
-// request handler: guessed and borrowed States, floods of new conversations, one noisy station,
-// absurd sizes.
+// What a hostile peer or a broken access point may send on purpose, one case each, through the
+// whole request handler: guessed and borrowed States, floods of new conversations, one noisy
+// station, absurd sizes.
 
 import t from 'tap'
 import { AttributeType } from '../../radius/attribute-type.ts'
