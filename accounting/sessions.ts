@@ -15,7 +15,7 @@ export interface Session {
   readonly id: string
   readonly account: Address
   readonly nas: string
-  /** Calling-Station-Id as the NAS sent it; empty where it sent none. */
+  /** Calling-Station-Id, with the access point's Called-Station-Id; empty where the NAS sent none. */
   readonly station: string
   readonly tariff: string
   /** Escrow set aside, token base units. */
@@ -71,8 +71,11 @@ interface AccountSessions {
 
 const noSessions = (): AccountSessions => ({ all: new Set(), places: new Map(), reserved: 0n })
 
-const largestReserve = (sessions: readonly Session[]): bigint =>
-  sessions.reduce((most, { reserve }) => (reserve > most ? reserve : most), 0n)
+function largestReserve(sessions: readonly Session[]): bigint {
+  let largest = 0n
+  for (const { reserve } of sessions) if (reserve > largest) largest = reserve
+  return largest
+}
 
 /** Puts other sessions at a place of the account, and its sum right. */
 function settle(own: AccountSessions, place: string, sessions: readonly Session[]): void {

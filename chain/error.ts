@@ -6,11 +6,13 @@
 export type ChainErrorCode =
   | 'chain-unreachable'
   | 'rpc-error'
+  | 'answer-too-large'
   | 'wrong-chain-id'
   | 'node-behind'
   | 'contract-missing'
   | 'contract-mismatch'
   | 'contract-not-set'
+  | 'deployment-unreadable'
   | 'dev-key-on-public-chain'
   | 'insufficient-funds'
   | 'transaction-failed'
@@ -21,6 +23,7 @@ export type ChainErrorCode =
   | 'chain-directory-in-use'
   | 'snapshot-unreadable'
   | 'snapshot-failed'
+  | 'account-refused'
   | 'stopped'
 
 export class ChainError extends Error {

@@ -6,12 +6,15 @@ import { RPC_TIMEOUT_MS, type Rpc, resultOf, rpcError } from './jsonrpc.ts'
 import { openSocketRpc } from './socket.ts'
 
 /** 2,000 blocks of logs, or the dump of an embedded chain of 50,000 blocks, stay below this. */
-const ANSWER_BYTES_MAX = 128 * 1024 * 1024
+export const ANSWER_BYTES_MAX = 128 * 1024 * 1024
 
-/** The client for an http(s):// or ws(s):// url; nothing is sent before the first request. */
-export function openRpc(url: string): Rpc {
+/**
+ * The client for an http(s):// or ws(s):// url; nothing is sent before the first request. An
+ * answer above `answerBytesMax` (HTTP only) is a ChainError 'answer-too-large'.
+ */
+export function openRpc(url: string, answerBytesMax = ANSWER_BYTES_MAX): Rpc {
   const { protocol, host } = new URL(url)
-  if (protocol === 'http:' || protocol === 'https:') return openHttpRpc(url, host)
+  if (protocol === 'http:' || protocol === 'https:') return openHttpRpc(url, host, answerBytesMax)
   if (protocol === 'ws:' || protocol === 'wss:') return openSocketRpc(url, {})
   throw new ChainError(
     'chain-unreachable',
@@ -19,7 +22,7 @@ export function openRpc(url: string): Rpc {
   )
 }
 
-function openHttpRpc(url: string, host: string): Rpc {
+function openHttpRpc(url: string, host: string, answerBytesMax: number): Rpc {
   const stopping = new AbortController()
   let lastId = 0
 
@@ -33,10 +36,11 @@ function openHttpRpc(url: string, host: string): Rpc {
         body: JSON.stringify(body),
         signal,
       })
-      const text = await readBounded(answer)
+      const text = await readBounded(answer, answerBytesMax)
       if (!answer.ok) throw new Error(`HTTP status ${answer.status}`)
       return JSON.parse(text)
     } catch (cause) {
+      if (cause instanceof ChainError) throw cause
       const text = `no answer from the Ethereum node at ${host} (${reasonOf(cause)})`
       throw new ChainError('chain-unreachable', text, { cause })
     }
@@ -65,12 +69,14 @@ function openHttpRpc(url: string, host: string): Rpc {
   }
 }
 
-async function readBounded(answer: Response): Promise<string> {
+async function readBounded(answer: Response, bytesMax: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of answer.body ?? []) {
     bytes += chunk.length
-    if (bytes > ANSWER_BYTES_MAX) throw new Error(`an answer above ${ANSWER_BYTES_MAX} bytes`)
+    if (bytes > bytesMax) {
+      throw new ChainError('answer-too-large', `the node's answer is above ${bytesMax} bytes`)
+    }
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

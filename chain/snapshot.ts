@@ -1,12 +1,12 @@
 // Generations of the embedded chain's state on disk: `state.<generation>.json.gz`, two of them
-// kept, each written beside the others and renamed when durable. Knows nothing of anvil but that
-// its state is JSON.
+// kept, each written beside the others and renamed when durable; a damaged one is set aside as
+// `damaged.<generation>.json.gz`. Never reads what is inside: gzip's own checksum is the check.
 
-import { constants } from 'node:fs'
-import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { constants, createReadStream, createWriteStream } from 'node:fs'
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip } from 'node:zlib'
 import { ChainError, reasonOf } from './error.ts'
 
 /** A line for the server's log: machine-readable fields and a sentence. */
@@ -15,16 +15,19 @@ export type ChainLog = (event: object, text: string) => void
 /** The generation that was read and the file anvil loads it from. */
 export interface LoadedSnapshot {
   readonly generation: number
+  /** Newest generation ever seen here, damaged ones too: the next one is named above it. */
+  readonly newest: number
   readonly file: string
+  /** Size of the snapshot as it was dumped. */
+  readonly gzipBytes: number
 }
 
 /** Opens a file for writing; a parameter so that a test can fill the disk. */
 export type OpenForWriting = (path: string) => Promise<Pick<FileHandle, 'write' | 'sync' | 'close'>>
 
 const GENERATIONS_KEPT = 2
-/** A state of 50,000 blocks is 270 MB of JSON; a larger file is no state of ours. */
-const STATE_BYTES_MAX = 1024 * 1024 * 1024
-const gunzipAsync = promisify(gunzip)
+/** Altered, and torn: what zlib says of the bytes. Every other error is of this machine. */
+const DAMAGE_CODES: ReadonlySet<unknown> = new Set(['Z_DATA_ERROR', 'Z_BUF_ERROR'])
 const fileOf = (generation: number): string => `state.${generation}.json.gz`
 const openNew: OpenForWriting = (path) => open(path, 'w', 0o600)
 
@@ -84,37 +87,64 @@ async function syncDirectory(directory: string): Promise<void> {
 
 /**
  * The newest readable generation, unpacked for anvil; undefined in a directory without any. A
- * damaged one is set aside with one log line. Throws 'snapshot-unreadable' where all are damaged:
- * an empty chain in their place would silently forget every deposit.
+ * damaged one is set aside with one log line. Throws 'snapshot-unreadable' where all are damaged,
+ * now or at an earlier start: an empty chain in their place would silently forget every deposit.
  */
 export async function readNewest(
   directory: string,
   log: ChainLog,
 ): Promise<LoadedSnapshot | undefined> {
   const generations = await generationsIn(directory)
+  const damaged = await damagedIn(directory)
+  const newest = Math.max(0, ...generations, ...damaged.map((name) => generationOf(name)))
   for (const generation of generations) {
     const path = join(directory, fileOf(generation))
     try {
-      // gzip ends with a CRC-32 and the length: a torn or altered file does not pass.
-      const json = await gunzipAsync(await readFile(path), { maxOutputLength: STATE_BYTES_MAX })
-      JSON.parse(json.toString('utf8'))
       const file = join(directory, 'state.loading.json')
-      await writeFile(file, json, { mode: 0o600 })
-      return { generation, file }
+      await unpack(path, file)
+      return { generation, newest, file, gzipBytes: (await stat(path)).size }
     } catch (error) {
       // A full disk or a missing permission is not damage: nothing may be set aside for it.
-      if ((error as NodeJS.ErrnoException).syscall !== undefined) throw unreadable(directory, error)
-      await rename(path, join(directory, 'damaged.json.gz'))
+      if (!DAMAGE_CODES.has((error as NodeJS.ErrnoException).code)) {
+        throw unreadable(directory, error)
+      }
+      await setAside(directory, generation, damaged)
       const event = { level: 'error', event: 'chain-snapshot-damaged', generation }
       log(event, `snapshot ${path} is damaged (${reasonOf(error)}); trying the one before it`)
     }
   }
-  if (generations.length > 0) throw unreadable(directory, 'every generation is damaged')
+  if (newest > 0 || damaged.length > 0) throw unreadable(directory, 'every one is damaged')
   return undefined
+}
+
+/** Streams, since the JSON of a long-lived chain is larger than any string V8 can hold. */
+async function unpack(from: string, to: string): Promise<void> {
+  // gzip ends with a CRC-32 and the length: a torn or altered file does not pass.
+  const target = createWriteStream(to, { mode: 0o600 })
+  await pipeline(createReadStream(from), createGunzip(), target)
+}
+
+async function setAside(
+  directory: string,
+  generation: number,
+  damaged: readonly string[],
+): Promise<void> {
+  const name = `damaged.${generation}.json.gz`
+  if (damaged.includes(name)) throw unreadable(directory, `${name} is already there`)
+  await rename(join(directory, fileOf(generation)), join(directory, name))
+}
+
+async function damagedIn(directory: string): Promise<string[]> {
+  return (await readdir(directory)).filter((name) => name.startsWith('damaged.'))
+}
+
+function generationOf(damagedName: string): number {
+  return Number(/^damaged\.(\d{1,15})\.json\.gz$/.exec(damagedName)?.[1] ?? 0)
 }
 
 function unreadable(directory: string, cause: unknown): ChainError {
   const text = `no snapshot of the embedded chain in ${directory} can be read \
-(${reasonOf(cause)}); repair it, or move the directory away to begin an empty chain`
+(${reasonOf(cause)}); put a readable state.<number>.json.gz there, or move the directory away to \
+begin an empty chain without the deposits of this one`
   return new ChainError('snapshot-unreadable', text, { cause })
 }

@@ -5,7 +5,7 @@
 import { type Cidr, cidrKey, isLoopback, parseCidr } from './address.ts'
 import type { Path } from './document.ts'
 import { resolveSecret, type SecretSource } from './secret.ts'
-import { parseEndpoint } from './values.ts'
+import { parseDuration, parseEndpoint } from './values.ts'
 
 export interface Finding {
   readonly path: Path
@@ -164,12 +164,25 @@ function checkClients(tree: unknown, source: SecretSource, result: CrossResult):
   }
 }
 
+const REJECT_DELAY_MAX_MS = 10_000
+
+/** A reject that waits longer than duplicates are remembered would be worked on twice. */
+function checkDelay(radius: Mapping, result: CrossResult): void {
+  const delayMs = parseDuration(textAt(radius, 'reject_delay') ?? '1s') ?? 0
+  const cacheMs = parseDuration(textAt(radius, 'duplicate_cache') ?? '5s') ?? Number.MAX_VALUE
+  // Above its own limit the key has a problem already.
+  if (delayMs < cacheMs || delayMs > REJECT_DELAY_MAX_MS) return
+  const message = 'must be shorter than radius.duplicate_cache'
+  result.problems.push({ path: ['radius', 'reject_delay'], message })
+}
+
 function checkPairs(tree: unknown, result: CrossResult): void {
   const eap = mappingAt(tree, 'eap')
   if (eap['tls_min'] === '1.3' && eap['tls_max'] === '1.2') {
     result.problems.push({ path: ['eap', 'tls_min'], message: 'must not be above tls_max' })
   }
   const radius = mappingAt(tree, 'radius')
+  checkDelay(radius, result)
   const auth = parseEndpoint(textAt(radius, 'auth') ?? '0.0.0.0:1812')
   const accounting = parseEndpoint(textAt(radius, 'accounting') ?? '0.0.0.0:1813')
   if (auth !== undefined && auth.port !== 0 && auth.port === accounting?.port) {

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { type Cidr, parseCidr } from './address.ts'
-import { LOG_LEVELS, NAS_TYPES, TLS_VERSIONS } from './config.ts'
+import { LOG_LEVELS, NAS_TYPES, TLS_ENGINES, TLS_VERSIONS } from './config.ts'
 import {
   formatDuration,
   parseBssid,
@@ -222,11 +222,7 @@ const radius = section({
 })
 
 const eap = section({
-  engine: builtChoice(
-    ['auto', 'node'],
-    (input) => input === 'native',
-    'must be "auto" or "node" ("native" is not built yet)',
-  ).default('auto'),
+  engine: choice(TLS_ENGINES).default('auto'),
   tls_min: choice(TLS_VERSIONS).default('1.2'),
   tls_max: choice(TLS_VERSIONS).default('1.3'),
   // 100 is what small supplicants are tested with; 3800 leaves room in a RADIUS packet of 4096.

@@ -36,8 +36,10 @@ export interface Addon {
   open(context: Context): Handle
   /** A number of `Fed`. */
   feed(handle: Handle, flight: Uint8Array): number
+  /** What TLS has written since the last call; not once established. */
   take(handle: Handle): Buffer
-  write(handle: Handle, bytes: Uint8Array): void
+  /** The withheld last flight, or the commitment record of 1.3. */
+  commit(handle: Handle): Buffer
   exportKey(handle: Handle, length: number, label: string, context?: Uint8Array): Buffer
   get(handle: Handle, field: (typeof Field)['version' | 'group']): number
   get(handle: Handle, field: (typeof Field)['code' | 'cipher']): string
@@ -70,8 +72,6 @@ const groupNames: ReadonlyMap<number, string> = new Map([
   [1034, 'X25519'],
 ])
 
-/** The protected success indication of RFC 9190 §2.5. */
-const COMMITMENT = Buffer.from([0])
 const NO_BYTES: Buffer = Buffer.alloc(0)
 
 /**
@@ -137,11 +137,7 @@ function openConversation(addon: Addon, context: Context): TlsConversation {
   const memory: Memory = { phase: 'handshake', handle: undefined }
   return {
     feed: async (flight) => feed(addon, context, memory, flight),
-    commit() {
-      const handle = spend(memory)
-      if (versionOf(addon, handle) === '1.3') addon.write(handle, COMMITMENT)
-      return addon.take(handle)
-    },
+    commit: () => addon.commit(spend(memory)),
     refuse: (alert) => alertBytes(addon, spend(memory), alert),
     peerCertificate: () => addon.get(established(memory), Field.certificate),
     keys() {

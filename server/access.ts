@@ -82,7 +82,7 @@ export async function answerAccess(
 ): Promise<Answer> {
   const eap = joinEapMessage(request)
   if (eap === undefined) {
-    count(deps, nas, 'not-eap')
+    refuseAtOnce(request, nas, deps, 'not-eap')
     return { code: Code.accessReject, attributes: [] }
   }
   // RFC 2865 §5.33: they go back unchanged, and no answer would fit beside these.
@@ -93,7 +93,10 @@ export async function answerAccess(
       ? begin(request, nas, deps)
       : deps.conversations.find(stateAttribute, nas.name)
   // RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused: the peer starts anew.
-  if (conversation === undefined) return failure(eap)
+  if (conversation === undefined) {
+    refuseAtOnce(request, nas, deps, 'state-unknown')
+    return failure(eap)
+  }
   if (typeof conversation === 'string') return { drop: conversation }
   if (conversation.busy) return { drop: 'conversation-busy' }
   conversation.busy = true
@@ -111,6 +114,22 @@ export async function answerAccess(
   }
 }
 
+/** One log line and one count for what never becomes a conversation. */
+function refuseAtOnce(
+  request: VerifiedPacket,
+  nas: NasEntry,
+  deps: AccessDeps,
+  reason: string,
+): void {
+  const station = textOf(request, AttributeType.callingStationId)
+  const from = `(from client ${nas.name} port 0 cli ${station})`
+  deps.log.info({ nas: nas.name, station, reason }, `Login incorrect (${reason}): [] ${from}`)
+  count(deps, nas, reason)
+}
+
+const textOf = (request: VerifiedPacket, type: number): string =>
+  firstAttribute(request, type)?.toString('latin1') ?? ''
+
 /** EAP-Failure to the peer that sent, or would get, this EAP packet. */
 function failure(eap: Buffer): Answer {
   const packet = Buffer.from([EAP_FAILURE, eap[1] ?? 0, 0, 4])
@@ -120,12 +139,16 @@ function failure(eap: Buffer): Answer {
 function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conversation | string {
   const rules = deps.rules()
   const nowMs = deps.now()
-  const station = firstAttribute(request, AttributeType.callingStationId)?.toString('latin1') ?? ''
+  const station = textOf(request, AttributeType.callingStationId)
+  // One entry may be a whole network of access points. A copied MAC address at another of them is
+  // another device, whose session needs a reserve of its own.
+  const accessPoint = textOf(request, AttributeType.calledStationId)
   const place = {
     nas: nas.name,
-    station,
+    station: station === '' || accessPoint === '' ? station : `${station} at ${accessPoint}`,
     tariff: rules.tariffs.get(nas.tariff),
-    takesDisconnect: nas.coa !== undefined,
+    // Nothing sends a Disconnect-Request yet: every NAS gets a time that cuts by itself.
+    takesDisconnect: false,
     sessionMaxMs: rules.sessionMaxMs,
     perAccount: rules.perAccount,
     staleAfterMs: rules.staleAfterMs,

@@ -29,6 +29,8 @@ export interface Conversation {
 /** The limits, from the configuration. */
 export interface ConversationLimits {
   readonly conversationsMax: number
+  /** The most one NAS may hold, so that a flood at one leaves room at the others. */
+  readonly perNasMax: number
   readonly idleMs: number
 }
 
@@ -59,6 +61,8 @@ export function createConversations(
 ): Conversations {
   const byState = new Map<string, Conversation>()
   const byStation = new Map<string, Conversation>()
+  /** Conversations of each NAS; as many keys as the configuration has clients. */
+  const atNas = new Map<string, number>()
   const stateKey = (stateAttribute: Buffer): string => stateAttribute.toString('latin1')
   const stationKey = (c: Conversation): string => `${c.nas} ${c.station}`
 
@@ -66,6 +70,9 @@ export function createConversations(
     if (!byState.delete(stateKey(conversation.stateAttribute))) return
     const key = stationKey(conversation)
     if (byStation.get(key) === conversation) byStation.delete(key)
+    const rest = (atNas.get(conversation.nas) ?? 1) - 1
+    if (rest === 0) atNas.delete(conversation.nas)
+    else atNas.set(conversation.nas, rest)
     conversation.exchange.close()
     onClose(conversation)
   }
@@ -82,7 +89,10 @@ export function createConversations(
           close(earlier)
         }
       }
-      if (byState.size >= limits().conversationsMax) return 'too-many-conversations'
+      const { conversationsMax, perNasMax } = limits()
+      const here = atNas.get(conversation.nas) ?? 0
+      if (byState.size >= conversationsMax || here >= perNasMax) return 'too-many-conversations'
+      atNas.set(conversation.nas, here + 1)
       byState.set(stateKey(conversation.stateAttribute), conversation)
       if (conversation.station !== '') byStation.set(stationKey(conversation), conversation)
       return 'added'

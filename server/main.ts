@@ -23,6 +23,7 @@ import { openHttp } from './http.ts'
 import { createLog, type Log, rateLimited } from './log.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { createRadiusHandler, type RadiusPort } from './radius.ts'
+import { createRandomPool } from './random.ts'
 import { createReload } from './reload.ts'
 import { buildRuntime, type Runtime } from './runtime.ts'
 import { openUdpPort, type UdpPort } from './socket.ts'
@@ -222,7 +223,9 @@ function createAccess(o: {
   })
   const limits = () => {
     const { sessionsMax, timeoutMs } = current().config.eap
-    return { conversationsMax: sessionsMax, idleMs: timeoutMs }
+    const alone = current().config.clients.length === 1
+    const perNasMax = alone ? sessionsMax : Math.ceil(sessionsMax / 2)
+    return { conversationsMax: sessionsMax, perNasMax, idleMs: timeoutMs }
   }
   const conversations = createConversations(limits, ({ reserved }) => {
     // The decision was yes but the peer never took the Accept: its escrow is free again.
@@ -237,7 +240,7 @@ function createAccess(o: {
   undo.push(unsubscribe)
   return {
     ...{ mirror, operatorId, sessions, conversations, log, metrics },
-    ...{ now: Date.now, random: randomBytes, rules: () => current().rules },
+    ...{ now: Date.now, random: createRandomPool(), rules: () => current().rules },
     readIdentity: identityReader(identityDomain(chainId, contract), IDENTITIES_MAX),
     chargeableIdentityKey: Buffer.from(
       hkdfSync('sha256', o.operatorKey, '', 'datanet chargeable identity v1', 32),
@@ -264,6 +267,8 @@ async function openRadius(
         lifetimeMs: config.radius.duplicateCacheMs,
         entriesMax: DUPLICATES_MAX,
       }),
+      // A delayed reject holds a place in the queue: three quarters stay for the others.
+      delayedMax: Math.floor(config.radius.queueMax / 4),
       rejectDelayMs: () => runtime().config.radius.rejectDelayMs,
     })
     const endpoint = config.radius[port]

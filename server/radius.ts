@@ -22,6 +22,8 @@ export interface RadiusDeps {
   readonly duplicates: Duplicates
   readonly answer: (request: VerifiedPacket, nas: NasEntry) => Promise<Answer>
   readonly rejectDelayMs: () => number
+  /** Rejects held back at once; what comes beyond is answered at once. */
+  readonly delayedMax: number
   readonly now: () => number
   readonly log: Log
   readonly logRate: ReturnType<typeof rateLimited>
@@ -33,9 +35,6 @@ const PORT_CODES = {
   auth: { request: Code.accessRequest, alive: Code.accessAccept },
   accounting: { request: Code.accountingRequest, alive: Code.accountingResponse },
 } as const
-
-/** Rejects held back at once; each keeps one reply in memory, 8,192 of them about 4 MB. */
-const DELAYED_MAX = 8_192
 
 /** The handler of one RADIUS port. */
 export function createRadiusHandler(deps: RadiusDeps): Handle {
@@ -62,7 +61,7 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
   /** RFC 2865 asks for no delay, but a second slows guessing and looping supplicants alike. */
   const delayReject = async (): Promise<void> => {
     const delayMs = deps.rejectDelayMs()
-    if (delayMs === 0 || delayed >= DELAYED_MAX) return
+    if (delayMs === 0 || delayed >= deps.delayedMax) return
     delayed += 1
     await sleep(delayMs, undefined, { ref: false })
     delayed -= 1

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { buildNativeEngine } from './native.mjs'
 import { capture, finish, INNER_NODE, isProgram, ROOT, run, SetupError } from './processes.mjs'
 
 const NODE_MAJOR_MIN = 24
@@ -124,8 +125,8 @@ async function checkInnerNode() {
 }
 
 /**
- * Fills node_modules where package-lock.json has changed since it was filled; otherwise does
- * nothing.
+ * Fills node_modules where package-lock.json has changed since it was filled, and compiles the
+ * native engine where it is not there; otherwise does nothing.
  */
 export async function installPackages() {
   const hash = lockHash()
@@ -141,6 +142,7 @@ export async function installPackages() {
   if (!existsSync(INNER_NODE)) {
     throw new SetupError(`node_modules/.bin/node is missing. Repair it with: ${REPAIR}`)
   }
+  await buildNativeEngine()
 }
 
 async function install(hash) {

@@ -1,7 +1,7 @@
 // Compiles the native TLS engine, eap/native/engine.c, for the Node inside node_modules: once per
 // source and Node version, and nothing is run when that is done. It never fails a set-up: without
-// a compiler or headers it says so in one line, and the server uses node:tls. Called after the
-// install step by start, test, bench and run.mjs.
+// a compiler or headers it says so in one line, and the server uses node:tls. The last part
+// of the install step (install.mjs).
 
 import { createHash } from 'node:crypto'
 import {

@@ -7,34 +7,26 @@
  * conversation keeps only its small struct. OpenSSL's error queue is empty when a function returns,
  * since node:crypto reads the same one. */
 #include <node_api.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* As eap.messageBytesMax: one EAP-TLS message in, one flight out. */
-#define BYTES_MAX 65536
-/* A handshake takes two flights of the peer, three after a HelloRetryRequest. */
-#define FEEDS_MAX 8
+#define BYTES_MAX 65536 /* The largest EAP-TLS message: one flight in, one out. */
+#define FEEDS_MAX 8     /* A handshake takes two flights of the peer, three with a retry. */
 #define PEM_BYTES_MAX (1 << 20)
 #define CHAIN_MAX 10
 #define TEXT_SIZE 512
-/* 128 bytes are the most that EAP-TLS asks for. */
-#define EXPORT_BYTES_MAX 256
-/* What a conversation holds outside of V8's heap, told to the collector; measured 23 to 35 kB. */
-#define CONVERSATION_BYTES 32768
+#define EXPORT_BYTES_MAX 256 /* EAP-TLS asks for 128. */
+/* What a conversation holds outside of V8's heap, told to the garbage collector; measured. */
+#define CONVERSATION_BYTES 49152
 
-/* Returned by feed(); eap/native.ts has the same numbers. */
-enum { CONTINUE = 0, ESTABLISHED = 1, INCOMPLETE = 2, FAILED = 3, LATE = 4 };
-/* What get() can be asked for; the same there. */
-enum { CODE = 0, VERSION, CIPHER, GROUP, CERTIFICATE, RANDOMS, SECRET };
+/* Returned by feed(), and what get() can be asked for; eap/native.ts has the same numbers. */
+enum { CONTINUE, ESTABLISHED, INCOMPLETE, FAILED, LATE };
+enum { CODE, VERSION, CIPHER, GROUP, CERTIFICATE, RANDOMS, SECRET };
 
 typedef struct {
   SSL *ssl; /* Owned; NULL once closed. It owns both BIOs. */
@@ -49,46 +41,42 @@ typedef struct {
 static const napi_type_tag CONTEXT = {0x7d1f6f3ac2a94b0e, 0x9e0c53d8a1b7f264};
 static const napi_type_tag CONVERSATION = {0x35b8e02c94d64f71, 0xa6c9017be53f2d88};
 
-/* Leaves a JavaScript exception pending, and returns what a callback returns then. */
-static napi_value raise(napi_env env, bool is_type, const char *message) {
+/* Leaves an exception pending, unless one is: `what`, and the oldest error of OpenSSL if there is
+ * one. Returns what a callback returns then. */
+static napi_value raise(napi_env env, const char *what) {
   bool pending = false;
+  char text[300];
+  const char *reason = ERR_reason_error_string(ERR_peek_error());
   ERR_clear_error();
   if (napi_is_exception_pending(env, &pending) == napi_ok && pending) return NULL;
-  if (is_type) napi_throw_type_error(env, NULL, message);
-  else napi_throw_error(env, NULL, message);
+  snprintf(text, sizeof text, "%s%s%s", what, reason ? ": " : "", reason ? reason : "");
+  napi_throw_error(env, NULL, text);
   return NULL;
 }
 
-/* The oldest OpenSSL error as an exception: `what: reason`. */
-static napi_value raise_openssl(napi_env env, const char *what) {
-  char text[200];
-  const char *reason = ERR_reason_error_string(ERR_peek_error());
-  snprintf(text, sizeof text, "%s: %s", what, reason == NULL ? "refused by OpenSSL" : reason);
-  return raise(env, false, text);
+/* The same for an argument of the wrong kind; false. */
+static bool wrong_type(napi_env env, const char *what) {
+  (void)napi_throw_type_error(env, NULL, what);
+  return false;
 }
 
-/* Exactly `count` arguments, or false with an exception. */
+/* At least `count` arguments, or false with an exception. */
 static bool arguments(napi_env env, napi_callback_info info, size_t count, napi_value *argv) {
   size_t given = count;
   if (napi_get_cb_info(env, info, &given, argv, NULL, NULL) == napi_ok && given >= count) {
     return true;
   }
-  raise(env, true, "too few arguments");
-  return false;
+  return wrong_type(env, "too few arguments");
 }
 
 /* Borrowed from a Buffer or another view until the callback returns; false with an exception. */
-static bool bytes_of(napi_env env, napi_value value, size_t max, const char *name, void **data,
-                     size_t *length) {
+static bool bytes_of(napi_env env, napi_value value, size_t max, void **data, size_t *length) {
   bool is = false;
-  char text[80];
   if (napi_is_buffer(env, value, &is) == napi_ok && is &&
       napi_get_buffer_info(env, value, data, length) == napi_ok && *length <= max) {
     return true;
   }
-  snprintf(text, sizeof text, "%s must be a Buffer of at most %zu bytes", name, max);
-  raise(env, true, text);
-  return false;
+  return wrong_type(env, "a PEM, flight or context must be a Buffer within its limit");
 }
 
 /* Copies a string that fits with room to spare; false with an exception. */
@@ -96,14 +84,12 @@ static bool text_of(napi_env env, napi_value value, char text[TEXT_SIZE]) {
   size_t length = 0;
   napi_status status = napi_get_value_string_utf8(env, value, text, TEXT_SIZE, &length);
   if (status == napi_ok && length + 1 < TEXT_SIZE) return true;
-  raise(env, true, "a list or label must be a string of at most 510 bytes");
-  return false;
+  return wrong_type(env, "a list or label must be a string of at most 510 bytes");
 }
 
 static bool number_of(napi_env env, napi_value value, int32_t *number) {
   if (napi_get_value_int32(env, value, number) == napi_ok) return true;
-  raise(env, true, "a version, length or field must be a number");
-  return false;
+  return wrong_type(env, "a version, length or field must be a number");
 }
 
 /* What a handle of this kind points to; NULL with an exception for any other value. */
@@ -116,7 +102,7 @@ static void *handle_of(napi_env env, napi_value value, const napi_type_tag *tag)
       napi_get_value_external(env, value, &data) == napi_ok && data != NULL) {
     return data;
   }
-  raise(env, true, tag == &CONTEXT ? "not a TLS context" : "not a TLS conversation");
+  wrong_type(env, tag == &CONTEXT ? "not a TLS context" : "not a TLS conversation");
   return NULL;
 }
 
@@ -125,47 +111,47 @@ static Conversation *open_one(napi_env env, napi_callback_info info, size_t coun
                               napi_value *argv) {
   if (!arguments(env, info, count, argv)) return NULL;
   Conversation *c = handle_of(env, argv[0], &CONVERSATION);
-  if (c == NULL || c->ssl != NULL) return c;
-  raise(env, false, "the TLS conversation is closed");
-  return NULL;
+  if (c != NULL && c->ssl == NULL) raise(env, "the TLS conversation is closed");
+  return c != NULL && c->ssl != NULL ? c : NULL;
 }
 
-/* As open_one, and its handshake is over: nothing about a peer is told before. */
+/* As open_one, and its handshake is over: nothing is said or told to a peer without a proof. */
 static Conversation *established_one(napi_env env, napi_callback_info info, size_t count,
                                      napi_value *argv) {
   Conversation *c = open_one(env, info, count, argv);
   if (c == NULL || c->status == ESTABLISHED) return c;
-  raise(env, false, "TLS is not established");
+  raise(env, "TLS is not established");
   return NULL;
 }
 
 static napi_value buffer_from(napi_env env, const void *data, size_t length) {
   napi_value result = NULL;
-  if (napi_create_buffer_copy(env, length, data, NULL, &result) == napi_ok) return result;
-  return raise(env, false, "no Buffer could be made");
+  napi_status status = napi_create_buffer_copy(env, length, data, NULL, &result);
+  return status == napi_ok ? result : raise(env, "no Buffer could be made");
 }
 
 static napi_value number_from(napi_env env, int32_t number) {
   napi_value result = NULL;
-  return napi_create_int32(env, number, &result) == napi_ok ? result : raise(env, false, "N-API");
+  napi_status status = napi_create_int32(env, number, &result);
+  return status == napi_ok ? result : raise(env, "no number could be made");
 }
 
 static napi_value text_from(napi_env env, const char *text) {
   napi_value result = NULL;
-  if (napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &result) == napi_ok) return result;
-  return raise(env, false, "N-API");
+  napi_status status = napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &result);
+  return status == napi_ok ? result : raise(env, "no string could be made");
 }
 
-/* Hands `data` to a new handle; NULL with an exception, and `data` is freed, where that fails. */
+/* Hands `data` to a new handle; NULL with an exception where that fails, `data` freed then. */
 static napi_value handle_for(napi_env env, void *data, const napi_type_tag *tag,
                              napi_finalize destroy) {
   napi_value handle = NULL;
   if (napi_create_external(env, data, destroy, NULL, &handle) != napi_ok) {
     destroy(env, data, NULL);
-    return raise(env, false, "no handle could be made");
+    return raise(env, "no handle could be made");
   }
-  if (napi_type_tag_object(env, handle, tag) == napi_ok) return handle;
-  return raise(env, false, "no handle could be tagged");
+  napi_status status = napi_type_tag_object(env, handle, tag);
+  return status == napi_ok ? handle : raise(env, "no handle could be tagged");
 }
 
 /* Every chain passes: an operator knows no issuer of its devices. Whether the certificate binds its
@@ -206,8 +192,8 @@ static bool use_chain(SSL_CTX *ctx, void *pem, size_t length) {
     ok = SSL_CTX_add0_chain_cert(ctx, next) == 1;
     if (!ok) X509_free(next);
   }
-  /* The end of a PEM is an error to OpenSSL; anything else that stopped us is one to us. */
-  if (ok && BIO_pending(bio) > 0) ok = false;
+  /* Reading stops at the end; where it stops before, a certificate is broken or one too many. */
+  ok = ok && BIO_pending(bio) == 0;
   BIO_free(bio);
   return ok;
 }
@@ -215,8 +201,7 @@ static bool use_chain(SSL_CTX *ctx, void *pem, size_t length) {
 static bool use_key(SSL_CTX *ctx, void *pem, size_t length) {
   BIO *bio = BIO_new_mem_buf(pem, (int)length);
   EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-  bool ok = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
-            SSL_CTX_check_private_key(ctx) == 1;
+  bool ok = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) && SSL_CTX_check_private_key(ctx);
   EVP_PKEY_free(key);
   BIO_free(bio);
   return ok;
@@ -252,33 +237,31 @@ static napi_value create_context(napi_env env, napi_callback_info info) {
   int32_t versions[2];
   char lists[4][TEXT_SIZE];
   if (!arguments(env, info, 8, argv) ||
-      !bytes_of(env, argv[0], PEM_BYTES_MAX, "certificate", &cert, &cert_length) ||
-      !bytes_of(env, argv[1], PEM_BYTES_MAX, "key", &key, &key_length)) {
+      !bytes_of(env, argv[0], PEM_BYTES_MAX, &cert, &cert_length) ||
+      !bytes_of(env, argv[1], PEM_BYTES_MAX, &key, &key_length) ||
+      !number_of(env, argv[2], &versions[0]) || !number_of(env, argv[3], &versions[1]) ||
+      !text_of(env, argv[4], lists[0]) || !text_of(env, argv[5], lists[1]) ||
+      !text_of(env, argv[6], lists[2]) || !text_of(env, argv[7], lists[3])) {
     return NULL;
-  }
-  for (int n = 0; n < 6; n++) {
-    bool ok = n < 2 ? number_of(env, argv[2 + n], &versions[n])
-                    : text_of(env, argv[2 + n], lists[n - 2]);
-    if (!ok) return NULL;
   }
   ERR_clear_error();
   SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
   const char *wrong = NULL;
-  if (ctx == NULL || !use_policy(ctx)) wrong = "TLS context";
+  if (ctx == NULL || !use_policy(ctx)) wrong = "no TLS context";
   else if (SSL_CTX_set_min_proto_version(ctx, versions[0]) != 1 ||
            SSL_CTX_set_max_proto_version(ctx, versions[1]) != 1) wrong = "TLS versions";
   else if (SSL_CTX_set_cipher_list(ctx, lists[0]) != 1) wrong = "ciphers";
   else if (SSL_CTX_set_ciphersuites(ctx, lists[1]) != 1) wrong = "suites";
-  else if (SSL_CTX_set1_sigalgs_list(ctx, lists[2]) != 1) wrong = "sigalgs";
+  else if (SSL_CTX_set1_sigalgs_list(ctx, lists[2]) != 1) wrong = "signature algorithms";
   else if (SSL_CTX_set1_groups_list(ctx, lists[3]) != 1) wrong = "groups";
   else if (!use_chain(ctx, cert, cert_length)) wrong = "certificate";
   else if (!use_key(ctx, key, key_length)) wrong = "private key";
-  if (wrong != NULL) {
-    SSL_CTX_free(ctx);
-    return raise_openssl(env, wrong);
+  if (wrong == NULL) {
+    ERR_clear_error();
+    return handle_for(env, ctx, &CONTEXT, destroy_context);
   }
-  ERR_clear_error();
-  return handle_for(env, ctx, &CONTEXT, destroy_context);
+  SSL_CTX_free(ctx);
+  return raise(env, wrong);
 }
 
 /* Frees all but the struct; nothing where that has happened. */
@@ -314,7 +297,7 @@ static napi_value open_conversation(napi_env env, napi_callback_info info) {
     BIO_free(in);
     SSL_free(ssl);
     free(c);
-    return raise_openssl(env, "TLS conversation");
+    return raise(env, "no TLS conversation");
   }
   SSL_set_bio(ssl, in, out);
   SSL_set_accept_state(ssl);
@@ -339,8 +322,7 @@ static int failed(Conversation *c, int status, const char *reason) {
 static int judge_rest(Conversation *c) {
   char byte;
   if (BIO_pending(c->in) == 0 && SSL_has_pending(c->ssl) == 0) return ESTABLISHED;
-  /* Read only for the reason. */
-  (void)SSL_read(c->ssl, &byte, 1);
+  (void)SSL_read(c->ssl, &byte, 1); /* For its error only. */
   (void)BIO_reset(c->out);
   return failed(c, LATE, "data after finished");
 }
@@ -365,21 +347,17 @@ static napi_value feed(napi_env env, napi_callback_info info) {
   void *data;
   size_t length;
   Conversation *c = open_one(env, info, 2, argv);
-  if (c == NULL || !bytes_of(env, argv[1], BYTES_MAX, "flight", &data, &length)) return NULL;
-  if (c->status != CONTINUE) return raise(env, false, "the handshake is over");
+  if (c == NULL || !bytes_of(env, argv[1], BYTES_MAX, &data, &length)) return NULL;
+  if (c->status != CONTINUE) return raise(env, "the handshake is over");
   ERR_clear_error();
   c->status = step(c, data, length);
   ERR_clear_error();
   return number_from(env, c->status);
 }
 
-/* take(conversation): what OpenSSL has written since the last call, at most BYTES_MAX of a flight.
- * After ESTABLISHED on 1.2 that is the last flight, withheld until asked for. */
-static napi_value take(napi_env env, napi_callback_info info) {
-  napi_value argv[1];
+/* All that OpenSSL has written since the last time. */
+static napi_value written(napi_env env, Conversation *c) {
   char *data = NULL;
-  Conversation *c = open_one(env, info, 1, argv);
-  if (c == NULL) return NULL;
   long length = BIO_get_mem_data(c->out, &data);
   napi_value result = buffer_from(env, data, length > 0 ? (size_t)length : 0);
   (void)BIO_reset(c->out);
@@ -387,17 +365,26 @@ static napi_value take(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* write(conversation, bytes): application data, to be taken; only once established. */
-static napi_value write_data(napi_env env, napi_callback_info info) {
-  napi_value argv[2];
-  void *data;
-  size_t length;
-  Conversation *c = established_one(env, info, 2, argv);
-  if (c == NULL || !bytes_of(env, argv[1], EXPORT_BYTES_MAX, "data", &data, &length)) return NULL;
+/* take(conversation): our flight after CONTINUE, the alert after FAILED. What is there once
+ * established is withheld until commit(). */
+static napi_value take(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  Conversation *c = open_one(env, info, 1, argv);
+  if (c == NULL) return NULL;
+  return c->status == ESTABLISHED ? raise(env, "the last flight is withheld") : written(env, c);
+}
+
+/* commit(conversation): the withheld flight of 1.2, the octet 0x00 as data of 1.3 (RFC 9190 §2.5).
+ * Once established; the caller calls it once. */
+static napi_value commit(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  Conversation *c = established_one(env, info, 1, argv);
+  if (c == NULL) return NULL;
   ERR_clear_error();
-  if (SSL_write(c->ssl, data, (int)length) <= 0) return raise_openssl(env, "write");
-  ERR_clear_error();
-  return NULL;
+  if (SSL_version(c->ssl) == TLS1_3_VERSION && SSL_write(c->ssl, "", 1) != 1) {
+    return raise(env, "no commitment could be written");
+  }
+  return written(env, c);
 }
 
 /* exportKey(conversation, length, label, context): RFC 5705; an undefined context is none. */
@@ -407,40 +394,35 @@ static napi_value export_key(napi_env env, napi_callback_info info) {
   char label[TEXT_SIZE];
   void *context = NULL;
   size_t context_length = 0;
-  napi_valuetype type;
+  napi_valuetype type = napi_undefined;
   unsigned char out[EXPORT_BYTES_MAX];
   Conversation *c = established_one(env, info, 4, argv);
   if (c == NULL || !number_of(env, argv[1], &length) || !text_of(env, argv[2], label)) return NULL;
-  if (napi_typeof(env, argv[3], &type) != napi_ok) return raise(env, false, "N-API");
-  if (type != napi_undefined &&
-      !bytes_of(env, argv[3], EXPORT_BYTES_MAX, "context", &context, &context_length)) return NULL;
-  if (length < 1 || length > EXPORT_BYTES_MAX) return raise(env, true, "length is out of range");
+  if (napi_typeof(env, argv[3], &type) != napi_ok) return raise(env, "no context");
+  bool with = type != napi_undefined;
+  if (with && !bytes_of(env, argv[3], EXPORT_BYTES_MAX, &context, &context_length)) return NULL;
+  if (length < 1 || length > EXPORT_BYTES_MAX) return raise(env, "the length is out of range");
   ERR_clear_error();
   if (SSL_export_keying_material(c->ssl, out, (size_t)length, label, strlen(label), context,
-                                 context_length, type != napi_undefined) != 1) {
-    return raise_openssl(env, "exporter");
-  }
+                                 context_length, with) != 1) return raise(env, "exporter");
   result = buffer_from(env, out, (size_t)length);
   OPENSSL_cleanse(out, sizeof out);
   return result;
 }
 
 static napi_value certificate_of(napi_env env, const SSL *ssl) {
-  void *data = NULL;
-  napi_value result = NULL;
+  unsigned char *der = NULL;
   X509 *certificate = SSL_get0_peer_certificate(ssl);
-  int length = certificate == NULL ? 0 : i2d_X509(certificate, NULL);
-  if (length <= 0) return raise_openssl(env, "peer certificate");
-  if (napi_create_buffer(env, (size_t)length, &data, &result) != napi_ok) {
-    return raise(env, false, "no Buffer could be made");
-  }
-  unsigned char *at = data;
-  return i2d_X509(certificate, &at) == length ? result : raise_openssl(env, "peer certificate");
+  int length = certificate == NULL ? 0 : i2d_X509(certificate, &der);
+  if (length <= 0) return raise(env, "no peer certificate");
+  napi_value result = buffer_from(env, der, (size_t)length);
+  OPENSSL_free(der);
+  return result;
 }
 
-/* get(conversation, field): client_random and server_random, the traffic secret (empty on 1.2), the
- * peer's leaf in DER, the version as on the wire, the cipher's IANA name, the group as OpenSSL's
- * number (a NID); all once established. Any time: the code of a failure. */
+/* get(conversation, field). Any time: the code of a failure. Once established: client_random and
+ * server_random, the traffic secret (empty on 1.2), the peer's leaf in DER, the version as on the
+ * wire, the cipher's IANA name, the group as OpenSSL's number. */
 static napi_value get(napi_env env, napi_callback_info info) {
   napi_value argv[2];
   int32_t field;
@@ -448,20 +430,18 @@ static napi_value get(napi_env env, napi_callback_info info) {
   Conversation *c = open_one(env, info, 2, argv);
   if (c == NULL || !number_of(env, argv[1], &field)) return NULL;
   if (field == CODE) return text_from(env, c->code);
-  if (c->status != ESTABLISHED && c->status != LATE) {
-    return raise(env, false, "TLS is not established");
-  }
+  if (c->status != ESTABLISHED && c->status != LATE) return raise(env, "TLS is not established");
   switch (field) {
+    case VERSION: return number_from(env, SSL_version(c->ssl));
+    case CIPHER: return text_from(env, SSL_CIPHER_standard_name(SSL_get_current_cipher(c->ssl)));
+    case GROUP: return number_from(env, (int32_t)SSL_get_negotiated_group(c->ssl));
+    case CERTIFICATE: return certificate_of(env, c->ssl);
+    case SECRET: return buffer_from(env, c->secret, c->secret_length);
     case RANDOMS:
       SSL_get_client_random(c->ssl, randoms, SSL3_RANDOM_SIZE);
       SSL_get_server_random(c->ssl, randoms + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
       return buffer_from(env, randoms, sizeof randoms);
-    case SECRET: return buffer_from(env, c->secret, c->secret_length);
-    case CERTIFICATE: return certificate_of(env, c->ssl);
-    case VERSION: return number_from(env, SSL_version(c->ssl));
-    case CIPHER: return text_from(env, SSL_CIPHER_standard_name(SSL_get_current_cipher(c->ssl)));
-    case GROUP: return number_from(env, (int32_t)SSL_get_negotiated_group(c->ssl));
-    default: return raise(env, true, "no such field");
+    default: return raise(env, "no such field");
   }
 }
 
@@ -477,19 +457,19 @@ static napi_value close_one(napi_env env, napi_callback_info info) {
 NAPI_MODULE_INIT() {
   static const struct { const char *name; napi_callback call; } functions[] = {
     {"createContext", create_context}, {"open", open_conversation}, {"feed", feed},
-    {"take", take}, {"write", write_data}, {"exportKey", export_key}, {"get", get},
+    {"take", take}, {"commit", commit}, {"exportKey", export_key}, {"get", get},
     {"close", close_one},
   };
   /* Within one major version OpenSSL keeps what its headers promise. */
   if (OPENSSL_version_major() != OPENSSL_VERSION_MAJOR) {
-    return raise(env, false, "Node carries another major version of OpenSSL");
+    return raise(env, "Node carries another major version of OpenSSL");
   }
   for (size_t n = 0; n < sizeof functions / sizeof *functions; n++) {
-    napi_value function;
+    napi_value call;
     if (napi_create_function(env, functions[n].name, NAPI_AUTO_LENGTH, functions[n].call, NULL,
-                             &function) != napi_ok ||
-        napi_set_named_property(env, exports, functions[n].name, function) != napi_ok) {
-      return raise(env, false, "N-API");
+                             &call) != napi_ok ||
+        napi_set_named_property(env, exports, functions[n].name, call) != napi_ok) {
+      return raise(env, "the functions could not be exported");
     }
   }
   return exports;

@@ -6,7 +6,7 @@ import {
   REPLACE_AFTER_MS,
 } from '../../server/conversations.ts'
 
-const limits = { conversationsMax: 3, idleMs: 15_000 }
+const limits = { conversationsMax: 3, perNasMax: 3, idleMs: 15_000 }
 const closedExchange = (onClose: () => void): Exchange => ({
   receive: async () => ({ do: 'ignore', reason: 'unused' }),
   close: onClose,
@@ -66,6 +66,20 @@ t.test(
     t.equal(table.find(second.stateAttribute, 'lobby'), second)
   },
 )
+
+t.test('a flood at one NAS leaves room at the others', async (t) => {
+  const table = createConversations(
+    () => ({ conversationsMax: 4, perNasMax: 2, idleMs: 15_000 }),
+    () => {},
+  )
+  const first = conversation('a', 'flooded')
+  t.equal(table.add(first, 0), 'added')
+  t.equal(table.add(conversation('b', 'flooded'), 0), 'added')
+  t.equal(table.add(conversation('c', 'flooded'), 0), 'too-many-conversations')
+  t.equal(table.add(conversation('c', 'calm'), 0), 'added')
+  table.close(first)
+  t.equal(table.add(conversation('c', 'flooded'), 0), 'added')
+})
 
 t.test('conversations have a number, an idle time and a lifetime', async (t) => {
   let exchangesClosed = 0

@@ -41,6 +41,7 @@ function rig(port: RadiusPort, answer: () => Promise<Answer>, rejectDelayMs = 0)
         return answer()
       },
       rejectDelayMs: () => rejectDelayMs,
+      delayedMax: 2,
       now: () => 1_000,
       log: pino({ level: 'silent' }),
       logRate: rateLimited(1_000, 10),
@@ -155,6 +156,14 @@ t.test('D6: an Access-Reject waits, a Challenge does not', async (t) => {
   const reply = await slow.handle(request(Code.accessRequest), source)
   t.equal(reply?.[0], Code.accessReject)
   t.ok(performance.now() - started >= 55)
+  const many = [2, 3, 4].map((identifier) => {
+    const began = performance.now()
+    const reply = slow.handle(request(Code.accessRequest, identifier), source)
+    return reply.then(() => performance.now() - began)
+  })
+  const [first = 0, second = 0, third = 0] = await Promise.all(many)
+  t.ok(first >= 55 && second >= 55, 'as many as may wait do')
+  t.ok(third < 55, 'one more is answered at once: the queue is for everybody')
   const quick = rig('auth', challenge, 60_000)
   t.equal((await quick.handle(request(Code.accessRequest), source))?.[0], Code.accessChallenge)
 })

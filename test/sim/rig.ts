@@ -155,7 +155,8 @@ export function createRig(options: RigOptions) {
   const log = pino({ level: 'error', base: null }, { write: (line) => void faults.push(line) })
   const ends: { readonly session: Session; readonly why: SessionEnd }[] = []
   const sessions = createSessions(10_000, (session, why) => ends.push({ session, why }))
-  const limits = { conversationsMax: options.conversationsMax, idleMs: options.idleMs }
+  const { conversationsMax, idleMs } = options
+  const limits = { conversationsMax, perNasMax: conversationsMax, idleMs }
   const conversations = createConversations(
     () => limits,
     ({ reserved }) => {
@@ -182,6 +183,7 @@ export function createRig(options: RigOptions) {
       ...{ port, now, log, logRate: rateLimited(10_000, 1_000), metrics, nasOf: lookup },
       duplicates: port === 'auth' ? duplicates : createDuplicates(limitsOfDuplicates),
       rejectDelayMs: () => 0,
+      delayedMax: 0,
       async answer(request, from) {
         reached[port] += 1
         if (port === 'auth') return answerAccess(request, from, access)
