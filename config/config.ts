@@ -28,6 +28,9 @@ export type NasType = (typeof NAS_TYPES)[number]
 export const TLS_VERSIONS = ['1.2', '1.3'] as const
 export type TlsVersion = (typeof TLS_VERSIONS)[number]
 
+/** `auto`: native where it has been built, else node. */
+export const TLS_ENGINES = ['auto', 'native', 'node'] as const
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -63,7 +66,7 @@ export interface RadiusConfig {
 }
 
 export interface EapConfig {
-  readonly engine: 'auto' | 'node'
+  readonly engine: (typeof TLS_ENGINES)[number]
   readonly tlsMin: TlsVersion
   readonly tlsMax: TlsVersion
   readonly fragmentSize: number

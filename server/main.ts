@@ -5,6 +5,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { createSessions } from '../accounting/sessions.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
+import { renewalDue } from '../certs/operator.ts'
 import { lockDirectory } from '../chain/lock.ts'
 import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
@@ -44,6 +45,7 @@ const IDENTITIES_MAX = 20_000
 /** Cached replies of about 1.5 kB: 16,384 of them are 25 MB. */
 const DUPLICATES_MAX = 16_384
 const SWEEP_MS = 1_000
+const DAY_MS = 86_400_000
 const LOG_ONCE_PER_MS = 10_000
 /** In such an interval: enough to see what is going on, 400 kB a minute at the very most. */
 const LOG_LINES_MAX = 200
@@ -181,6 +183,13 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   const onHangup = (): void => void reload()
   process.on('SIGHUP', onHangup)
   undo.push(() => void process.removeListener('SIGHUP', onHangup))
+  // A server that runs for years renews by itself what it made by itself.
+  const renew = setInterval(() => {
+    const [leaf] = current().certificate.certificates
+    const isAuto = current().config.eap.certificate === 'auto'
+    if (isAuto && leaf !== undefined && renewalDue(leaf, Math.floor(Date.now() / 1000))) reload()
+  }, DAY_MS)
+  undo.push(() => clearInterval(renew))
 
   const { listen } = config.http
   let http: { endpoint: Endpoint; close(): Promise<void> }

@@ -35,6 +35,12 @@ export function createMetrics() {
       labelNames: ['nas', 'result', 'reason'],
       registers,
     }),
+    tlsEngine: new Gauge({
+      name: 'datanet_tls_engine',
+      help: '1 for the TLS engine in use',
+      labelNames: ['engine'],
+      registers,
+    }),
     conversations: new Gauge({
       name: 'datanet_eap_conversations',
       help: 'EAP conversations in progress',

@@ -5,6 +5,8 @@
 import { priceTariff, type Tariff, type TariffTerms } from '../accounting/tariff.ts'
 import { nasLookup } from '../config/clients.ts'
 import type { Config, NasEntry } from '../config/config.ts'
+import type { TlsEngine, TlsEngineConfig } from '../eap/engine.ts'
+import { loadNativeTlsEngine } from '../eap/native.ts'
 import { createNodeTlsEngine } from '../eap/tls.ts'
 import type { AccessRules } from './access.ts'
 import type { OperatorCertificate } from './certificate.ts'
@@ -16,6 +18,26 @@ export interface Runtime {
   readonly certificate: OperatorCertificate
   readonly nasOf: (address: string) => NasEntry | undefined
   readonly rules: AccessRules
+  /** Why the native engine is not used although `auto` allows it; undefined where nothing is amiss. */
+  readonly engineFallback: string | undefined
+}
+
+/** The engine the configuration asks for; throws StartError where that one can't be had. */
+export function chooseEngine(
+  choice: Config['eap']['engine'],
+  config: TlsEngineConfig,
+  load: typeof loadNativeTlsEngine = loadNativeTlsEngine,
+): { readonly engine: TlsEngine; readonly fallback: string | undefined } {
+  if (choice === 'node') return { engine: createNodeTlsEngine(config), fallback: undefined }
+  const native = load()
+  if (!('unavailable' in native)) return { engine: native(config), fallback: undefined }
+  if (choice === 'auto') {
+    return { engine: createNodeTlsEngine(config), fallback: native.unavailable }
+  }
+  throw new StartError(
+    EXIT_CONFIGURATION,
+    `eap.engine is native, but that engine can't be used: ${native.unavailable}; set it to auto`,
+  )
 }
 
 /** Only the token, which is known late, says whether a price is fine enough. */
@@ -41,7 +63,7 @@ export function buildRuntime(
   for (const [name, terms] of config.tariffs) {
     tariffs.set(name, priced(name, terms, tokenDecimals))
   }
-  const engine = createNodeTlsEngine({
+  const { engine, fallback } = chooseEngine(config.eap.engine, {
     certificatePem: certificate.chainPem,
     privateKeyPem: certificate.privateKeyPem,
     tlsMin: config.eap.tlsMin,
@@ -50,6 +72,7 @@ export function buildRuntime(
   return {
     config,
     certificate,
+    engineFallback: fallback,
     nasOf: nasLookup(config.clients),
     rules: {
       engine,

@@ -1,6 +1,12 @@
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
-import { createSessions, type Session, type SessionEnd } from '../../accounting/sessions.ts'
+import {
+  createSessions,
+  placeOf,
+  type Session,
+  type SessionEnd,
+} from '../../accounting/sessions.ts'
 import { type Address, parseAddress } from '../../ethereum/address.ts'
 
 const accountOf = (n: number): Address => {
@@ -76,41 +82,66 @@ t.test('the table has a limit', async (t) => {
   t.throws(() => sessions.open(session('03')), RangeError)
 })
 
+/** Count and sum of an account, told anew from all that is open: a place counts once. */
+function recount(live: Iterable<Session>, account: Address, nas: string, station: string) {
+  const reserves = new Map<string, bigint>()
+  for (const s of live) {
+    if (s.account !== account) continue
+    if (station !== '' && s.nas === nas && s.station === station) continue
+    const known = reserves.get(placeOf(s)) ?? 0n
+    reserves.set(placeOf(s), s.reserve > known ? s.reserve : known)
+  }
+  const reserved = [...reserves.values()].reduce((sum, reserve) => sum + reserve, 0n)
+  return { count: reserves.size, reserved }
+}
+
 t.test('simulation: sums by account equal a naive recount after every step', async (t) => {
   const step = fc.record({
-    open: fc.boolean(),
+    do: fc.constantFrom('open', 'open and confirm', 'confirm', 'close', 'expire'),
     account: fc.integer({ min: 1, max: 3 }),
-    station: fc.integer({ min: 1, max: 3 }),
+    station: fc.constantFrom('', 's1', 's2', 's3'),
     nas: fc.constantFrom('a', 'b'),
     reserve: fc.bigInt(0n, 100n),
+    pick: fc.nat(10),
   })
   const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
     const live = new Map<string, Session>()
     const sessions = createSessions(1_000, (ended) => {
       if (!live.delete(ended.id)) throw new Error('ended twice')
     })
-    steps.forEach((s, i) => {
-      const next = session(String(i), {
-        account: accountOf(s.account),
-        station: `s${s.station}`,
-        nas: s.nas,
-        reserve: s.reserve,
-      })
-      if (s.open) {
+    const confirm = (confirmed: Session): void => {
+      sessions.confirm(confirmed.id)
+      for (const other of live.values()) {
+        if (other.account !== confirmed.account || other.id === confirmed.id) continue
+        if (placeOf(other) === placeOf(confirmed)) throw new Error('two after a confirmation')
+      }
+    }
+    for (const [i, { do: what, account, ...rest }] of steps.entries()) {
+      const next = session(String(i), { ...rest, account: accountOf(account), endsAtMs: i })
+      const open = sessions.ofAccount(next.account)
+      const picked = open[rest.pick % Math.max(open.length, 1)]
+      if (what.startsWith('open')) {
         sessions.open(next)
-        sessions.confirm(next.id)
         live.set(next.id, next)
-      } else {
-        const first = sessions.ofAccount(next.account)[0]
-        if (first !== undefined) sessions.close(first.id, 'stopped')
+        if (what !== 'open') confirm(next)
+      } else if (what === 'expire') {
+        sessions.closeExpired(60_000 + i - 5)
+      } else if (picked !== undefined) {
+        if (what === 'confirm') confirm(picked)
+        else sessions.close(picked.id, 'stopped')
       }
       for (const n of [1, 2, 3]) {
+        for (const nas of ['a', 'b', 'none']) {
+          for (const station of ['', 's1', 's2', 's3']) {
+            const seen = sessions.others(accountOf(n), nas, station)
+            const naive = recount(live.values(), accountOf(n), nas, station)
+            if (!isDeepStrictEqual(seen, naive)) throw new Error('sums differ')
+          }
+        }
         const own = [...live.values()].filter((l) => l.account === accountOf(n))
-        const sum = own.reduce((total, l) => total + l.reserve, 0n)
-        const seen = sessions.others(accountOf(n), 'none', 'none')
-        if (seen.count !== own.length || seen.reserved !== sum) throw new Error('sums differ')
+        if (!isDeepStrictEqual(sessions.ofAccount(accountOf(n)), own)) throw new Error('order')
       }
-    })
+    }
     return sessions.size === live.size
   })
   t.doesNotThrow(() => fc.assert(property, { seed: 3 }))
