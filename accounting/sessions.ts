@@ -15,7 +15,9 @@ export interface Session {
   readonly id: string
   readonly account: Address
   readonly nas: string
-  /** Calling-Station-Id, with the access point's Called-Station-Id; empty where the NAS sent none. */
+  /**
+   * Calling-Station-Id, with the access point's Called-Station-Id; empty where the NAS sent none.
+   */
   readonly station: string
   readonly tariff: string
   /** Escrow set aside, token base units. */
@@ -141,7 +143,8 @@ export function createSessions(
     others(account, nas, station) {
       const own = byAccount.get(account)
       if (own === undefined) return { count: 0, reserved: 0n }
-      const here = station === '' ? undefined : own.places.get(`${nas} ${station}`)
+      // Without a station nothing is found, as it should: see placeOf.
+      const here = own.places.get(`${nas} ${station}`)
       const count = own.places.size - (here === undefined ? 0 : 1)
       return { count, reserved: own.reserved - largestReserve(here ?? []) }
     },

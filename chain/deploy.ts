@@ -19,6 +19,7 @@ import type { EmbeddedChain } from './embedded.ts'
 import { ChainError, reasonOf } from './error.ts'
 import { bigintOf, numberOf, quantity, type Rpc } from './jsonrpc.ts'
 import { openRpc } from './rpc.ts'
+import { syncDirectory } from './snapshot.ts'
 import { openSender, readContract, type Sender } from './transactions.ts'
 
 /** The contract this server works with. */
@@ -55,12 +56,14 @@ const RECORD = 'deployment.json'
 /** Gas for the operator on the embedded chain: refilled to the second when below the first. */
 const OPERATOR_WEI_MIN = 10n ** 18n
 const OPERATOR_WEI = 1_000n * 10n ** 18n
+/** Two blocks deploy everything; twice that many without a record are two interrupted attempts. */
+const UNRECORDED_BLOCKS_MAX = 4
 const NO_REGISTRAR = `0x${'0'.repeat(40)}`
 
 /**
  * Finds or makes the contract. `directory` holds deployment.json (data/chain/). Throws ChainError:
- * contract-not-set, contract-missing, contract-mismatch, dev-key-on-public-chain, chain-
- * unreachable, …
+ * contract-not-set, contract-missing, contract-mismatch, deployment-unreadable, dev-key-on-public-
+ * chain, chain-unreachable, …
  */
 export async function ensureContracts(o: {
   readonly place: ContractPlace
@@ -92,6 +95,7 @@ async function ensureDeployed(
   const contractHash = sha256(datanetBytecode)
   const tokenHash = sha256(testTokenBytecode)
   const before = await readRecord(directory)
+  if (before === undefined) await refuseForgotten(rpc, sender.account, directory)
   // Code may be missing under a recorded address: the chain could not save it before a kill -9.
   const tokenStays =
     before?.tokenHash === tokenHash &&
@@ -108,9 +112,29 @@ async function ensureDeployed(
   const code = datanetBytecode + words.slice(2)
   const made = await create(sender, code, 'deploying the contract')
   await chain.saved()
+  // Asked before it is recorded: a restart of the node may have lost what was deployed.
+  const described = await describe(rpc, chainId, made.contract)
   await writeRecord(directory, { chainId: `${chainId}`, ...made, token, contractHash, tokenHash })
-  const replaced = contractThere ? { replaced: before.contract } : {}
-  return { ...(await describe(rpc, chainId, made.contract)), ...made, ...replaced }
+  return { ...described, ...made, ...(before === undefined ? {} : { replaced: before.contract }) }
+}
+
+/**
+ * Without a record, a chain that others have used still holds their deposits: deploying anew would
+ * orphan them. Blocks of our own account alone are a first start that was interrupted between
+ * deploying and recording, when nobody had deposited yet.
+ */
+async function refuseForgotten(rpc: Rpc, account: Address, directory: string): Promise<void> {
+  const [head, sent] = (
+    await rpc.batch([
+      { method: 'eth_blockNumber', params: [] },
+      { method: 'eth_getTransactionCount', params: [account, 'latest'] },
+    ])
+  ).map(numberOf) as [number, number]
+  if (head <= UNRECORDED_BLOCKS_MAX && head <= sent) return
+  const text = `the chain in ${directory} has ${head} blocks, but ${join(directory, RECORD)}, \
+which says where its contract is, does not exist; put that file back, or move ${directory} away to \
+begin an empty chain without the deposits of this one`
+  throw new ChainError('deployment-unreadable', text)
 }
 
 async function create(
@@ -224,32 +248,34 @@ async function findDeployBlock(rpc: Rpc, contract: Address): Promise<number> {
   }
 }
 
+/** Undefined only where there is no such file: a record that can't be read is not none. */
 async function readRecord(directory: string): Promise<Deployment | undefined> {
-  let text: string
+  const path = join(directory, RECORD)
   try {
-    text = await readFile(join(directory, RECORD), 'utf8')
-  } catch {
-    return undefined
+    return parseRecord(await readFile(path, 'utf8'))
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const text = `${path}, which says where the contract is, can't be read (${reasonOf(cause)}); \
+put the right file back, or move ${directory} away to begin without what is recorded there`
+    throw new ChainError('deployment-unreadable', text, { cause })
   }
-  const value = parseRecord(text)
-  const contract = parseAddress(String(value['contract']))
-  const token = parseAddress(String(value['token']))
-  const deployBlock = value['deployBlock']
-  if (contract === undefined || token === undefined || !Number.isSafeInteger(deployBlock)) {
-    return undefined
-  }
-  const words = (name: string): string => String(value[name])
-  const hashes = { contractHash: words('contractHash'), tokenHash: words('tokenHash') }
-  return { chainId: words('chainId'), contract, token, deployBlock: Number(deployBlock), ...hashes }
 }
 
-function parseRecord(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-  } catch {
-    return {}
+function parseRecord(text: string): Deployment {
+  const value: unknown = JSON.parse(text)
+  const { chainId, deployBlock, contractHash, tokenHash, ...rest } = Object(value)
+  const contract = parseAddress(String(rest.contract))
+  const token = parseAddress(String(rest.token))
+  const texts = [chainId, contractHash, tokenHash].every((one) => typeof one === 'string')
+  if (
+    contract === undefined ||
+    token === undefined ||
+    !texts ||
+    !Number.isSafeInteger(deployBlock)
+  ) {
+    throw new Error('it is no record of a deployment')
   }
+  return { chainId, contract, token, deployBlock, contractHash, tokenHash }
 }
 
 async function writeRecord(directory: string, deployment: Deployment): Promise<void> {
@@ -263,6 +289,7 @@ async function writeRecord(directory: string, deployment: Deployment): Promise<v
     await handle.close()
   }
   await rename(`${path}.writing`, path)
+  await syncDirectory(directory)
 }
 
 function sha256(hex: string): string {

@@ -7,11 +7,11 @@ import { mkdir, rm } from 'node:fs/promises'
 import type { Address } from '../ethereum/address.ts'
 import { type Anvil, EMBEDDED_CHAIN_ID, freePort, startAnvil } from './anvil.ts'
 import { ChainError, reasonOf } from './error.ts'
-import { numberOf, quantity, type Rpc } from './jsonrpc.ts'
+import { quantity, type Rpc } from './jsonrpc.ts'
 import { lockDirectory } from './lock.ts'
-import { openRpc } from './rpc.ts'
-import { type Runner, startRunner } from './runner.ts'
-import { type ChainLog, type OpenForWriting, readNewest, writeGeneration } from './snapshot.ts'
+import { ANSWER_BYTES_MAX, openRpc } from './rpc.ts'
+import { blockNumber, createSaver, type Saver } from './saver.ts'
+import { type ChainLog, type LoadedSnapshot, type OpenForWriting, readNewest } from './snapshot.ts'
 import { openSocketRpc } from './socket.ts'
 
 /** The running embedded chain. */
@@ -26,6 +26,8 @@ export interface EmbeddedChain {
   pid(): number
   /** The newest block that a durable snapshot contains. */
   durableBlock(): number
+  /** Whether strangers' transactions must be refused, so that the state stays small enough. */
+  nearlyFull(): boolean
   /** Called after every snapshot with the new durable block; returns the unsubscriber. */
   onDurable(listener: (block: number) => void): () => void
   /** Sets the balance that pays for gas; resolves when that is durable. */
@@ -45,20 +47,11 @@ const RESTARTS_MAX = 6
 const RESTART_DELAY_MS = 100
 /** A child that lived this long was healthy: its end starts a new count. */
 const HEALTHY_MS = 60_000
-const SNAPSHOT_RETRY_MAX_MS = 5_000
-/** How long setBalance waits for its snapshot before it tells its caller. */
-const DURABLE_TIMEOUT_MS = 10_000
-/** Should a newHeads notification get lost, the block is noticed this much later. */
-const POLL_MS = 1_000
 
 /** Everything that changes while the chain runs. */
 interface Supervision {
   anvil: Anvil
-  generation: number
-  durable: number
-  /** Changes without a block (balances): made, and contained in a durable snapshot. */
-  changes: number
-  changesDurable: number
+  restarting: boolean
   stopping: boolean
 }
 
@@ -68,41 +61,42 @@ interface Context {
   readonly log: ChainLog
   readonly now: () => number
   readonly rpc: Rpc
-  readonly openFile: OpenForWriting | undefined
 }
 
 /**
  * Starts the chain from the newest snapshot in `directory`, or an empty one. `now` is a clock in
- * ms; `openFile` replaces how snapshot files are opened (tests). Throws ChainError: chain-
- * directory-in-use, anvil-missing, anvil-failed, snapshot-unreadable, snapshot-failed.
+ * ms; `openFile` replaces how snapshot files are opened and `dumpBytesMax` the largest state that
+ * can be saved (tests). Throws ChainError: chain-directory-in-use, anvil-missing, anvil-failed,
+ * snapshot-unreadable, snapshot-failed.
  */
 export async function startEmbeddedChain(o: {
   readonly directory: string
   readonly log: ChainLog
   readonly now: () => number
   readonly openFile?: OpenForWriting
+  readonly dumpBytesMax?: number
 }): Promise<EmbeddedChain> {
   await mkdir(o.directory, { recursive: true, mode: 0o700 })
   const lock = lockDirectory(o.directory)
   let started: Anvil | undefined
   try {
     const port = await freePort()
-    const rpc = openRpc(`http://127.0.0.1:${port}`)
-    const context: Context = { ...o, port, rpc, openFile: o.openFile }
-    const { anvil, generation } = await launch(context)
+    const dumpBytesMax = o.dumpBytesMax ?? ANSWER_BYTES_MAX
+    const rpc = openRpc(`http://127.0.0.1:${port}`, dumpBytesMax)
+    const context: Context = { ...o, port, rpc }
+    const { anvil, loaded } = await launch(context)
     started = anvil
-    const durable = generation === 0 ? -1 : await blockNumber(rpc)
-    const supervised = {
-      anvil,
-      generation,
+    const chain: Supervision = { anvil, restarting: false, stopping: false }
+    const durable = loaded === undefined ? -1 : await blockNumber(rpc)
+    const { openFile } = o
+    const saver = createSaver(
+      { ...context, dumpBytesMax, openFile, restarting: () => chain.restarting },
+      loaded,
       durable,
-      changes: 0,
-      changesDurable: 0,
-      stopping: false,
-    }
+    )
     // The empty chain becomes durable too: its genesis block then is the same after a kill -9.
-    if (generation === 0) await snapshot(context, supervised)
-    return supervise(context, supervised, () => lock.release())
+    if (loaded === undefined) await saver.save()
+    return supervise(context, chain, saver, () => lock.release())
   } catch (error) {
     await started?.kill()
     lock.release()
@@ -112,81 +106,60 @@ export async function startEmbeddedChain(o: {
   }
 }
 
-/** Starts anvil from the newest readable generation; generation 0 means there was none. */
-async function launch(context: Context): Promise<{ anvil: Anvil; generation: number }> {
+/** Starts anvil from the newest readable generation, or empty where there never was one. */
+async function launch(
+  context: Context,
+): Promise<{ anvil: Anvil; loaded: LoadedSnapshot | undefined }> {
   const { directory, port, log } = context
   const loaded = await readNewest(directory, log)
   const loadState = loaded === undefined ? {} : { loadState: loaded.file }
   const anvil = await startAnvil({ port, directory, ...loadState })
   // anvil has read it; unpacked it is ten times the size of the snapshot.
   if (loaded !== undefined) await rm(loaded.file, { force: true })
-  return { anvil, generation: loaded?.generation ?? 0 }
-}
-
-async function blockNumber(rpc: Rpc): Promise<number> {
-  return numberOf(await rpc.request('eth_blockNumber', [], 5_000))
-}
-
-/** Writes one generation; `durable` and `changesDurable` advance only after it is on disk. */
-async function snapshot(context: Context, chain: Supervision): Promise<void> {
-  const changes = chain.changes
-  // Asked before the dump, so the dump holds at least this block, perhaps newer ones too.
-  const block = await blockNumber(context.rpc)
-  if (block === chain.durable && changes === chain.changesDurable) return
-  const dump = await context.rpc.request('anvil_dumpState', [], 60_000)
-  if (typeof dump !== 'string' || !dump.startsWith('0x1f8b')) {
-    throw new ChainError('rpc-error', 'anvil_dumpState answered no gzip data')
-  }
-  const bytes = Buffer.from(dump.slice(2), 'hex')
-  await writeGeneration(context.directory, chain.generation + 1, bytes, context.openFile)
-  chain.generation += 1
-  chain.durable = block
-  chain.changesDurable = changes
+  return { anvil, loaded }
 }
 
 /** The running part: snapshots on every head, restarts on every unexpected end. */
-function supervise(context: Context, chain: Supervision, unlock: () => void): EmbeddedChain {
+function supervise(
+  context: Context,
+  chain: Supervision,
+  saver: Saver,
+  unlock: () => void,
+): EmbeddedChain {
   const { rpc, port, log } = context
-  const listeners = new Set<(block: number) => void>()
   const gone = Promise.withResolvers<string>()
-  const snapshots = startSnapshots(context, chain, () => {
-    for (const listener of listeners) listener(chain.durable)
-  })
-  const heads = openSocketRpc(`ws://127.0.0.1:${port}`, { onNotification: () => snapshots.wake() })
+  const heads = openSocketRpc(`ws://127.0.0.1:${port}`, { onNotification: () => saver.wake() })
   const subscribe = (): void => {
-    // A lost subscription costs one POLL_MS of delay, so a failure here needs no other answer.
-    heads.request('eth_subscribe', ['newHeads']).then(snapshots.wake, () => undefined)
+    // A lost subscription costs one pause of the saver's, so a failure here needs no other answer.
+    heads.request('eth_subscribe', ['newHeads']).then(saver.wake, () => undefined)
   }
   subscribe()
-  snapshots.wake()
+  saver.wake()
 
   let finished = false
   async function finish(reason: string): Promise<void> {
     if (finished) return
     finished = true
-    await snapshots.end()
+    await saver.end()
+    saver.close()
     heads.close()
     await chain.anvil.kill()
     rpc.close()
     unlock()
     gone.resolve(reason)
   }
-  watchChild(context, chain, { restarted: subscribe, lost: finish })
-
-  function saved(): Promise<void> {
-    chain.changes += 1
-    return changeSaved(chain, snapshots, chain.changes)
-  }
+  watchChild(context, chain, saver, { restarted: subscribe, lost: finish })
 
   let stopped: Promise<void> | undefined
   async function stop(): Promise<void> {
     chain.stopping = true
-    await snapshots.end()
+    await saver.end()
     try {
-      if (!finished) await snapshot(context, chain)
+      if (!finished) await saver.save()
     } catch (error) {
-      const event = { level: 'error', event: 'chain-last-snapshot-failed', block: chain.durable }
-      log(event, `the last snapshot failed (${reasonOf(error)}); block ${chain.durable} is kept`)
+      const block = saver.durableBlock()
+      const event = { level: 'error', event: 'chain-last-snapshot-failed', block }
+      log(event, `the last snapshot failed (${reasonOf(error)}); block ${block} is kept`)
     }
     await finish('stopped')
   }
@@ -195,67 +168,16 @@ function supervise(context: Context, chain: Supervision, unlock: () => void): Em
     url: `http://127.0.0.1:${port}`,
     chainId: EMBEDDED_CHAIN_ID,
     pid: () => chain.anvil.pid,
-    durableBlock: () => chain.durable,
-    onDurable(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    durableBlock: saver.durableBlock,
+    nearlyFull: saver.nearlyFull,
+    onDurable: saver.onDurable,
     async setBalance(account, wei) {
       await rpc.request('anvil_setBalance', [account, quantity(wei)])
-      await saved()
+      await saver.changed()
     },
-    saved,
+    saved: saver.changed,
     stop: () => (stopped ??= stop()),
     exited: gone.promise,
-  }
-}
-
-/**
- * Snapshots whenever woken; a full disk is told once, retried with a growing pause, and told when
- * over.
- */
-function startSnapshots(context: Context, chain: Supervision, onDurable: () => void): Runner {
-  let told = false
-  async function save(): Promise<void> {
-    const before = chain.durable
-    await snapshot(context, chain)
-    if (chain.durable !== before) onDurable()
-  }
-  return startRunner(save, {
-    everyMs: POLL_MS,
-    retryMs: (failures) => Math.min(250 * 2 ** (failures - 1), SNAPSHOT_RETRY_MAX_MS),
-    failed(error) {
-      // While the child is being restarted there is nothing to dump; the restart has its own line.
-      if (told || (error instanceof ChainError && error.code === 'chain-unreachable')) return
-      told = true
-      const code = (error as NodeJS.ErrnoException).code
-      const event = { level: 'error', event: 'chain-snapshot-failed', code, block: chain.durable }
-      const hint = code === 'ENOSPC' ? '; free space on this disk' : ''
-      const text = `a snapshot of the chain can't be written (${reasonOf(error)}); new blocks stay \
-hidden until it can${hint}`
-      context.log(event, text)
-    },
-    recovered() {
-      if (told)
-        context.log({ level: 'info', event: 'chain-snapshot-recovered' }, 'snapshots work again')
-      told = false
-    },
-  })
-}
-
-/** Resolves when change number `changes` is in a durable snapshot. */
-async function changeSaved(chain: Supervision, snapshots: Runner, changes: number): Promise<void> {
-  const late = AbortSignal.timeout(DURABLE_TIMEOUT_MS)
-  while (chain.changesDurable < changes) {
-    try {
-      await snapshots.next()
-    } catch (cause) {
-      if (chain.stopping || late.aborted) {
-        const text = 'the embedded chain could not save the change'
-        throw new ChainError('snapshot-failed', text, { cause })
-      }
-      await new Promise((resolve) => setTimeout(resolve, 250))
-    }
   }
 }
 
@@ -263,6 +185,7 @@ async function changeSaved(chain: Supervision, snapshots: Runner, changes: numbe
 function watchChild(
   context: Context,
   chain: Supervision,
+  saver: Saver,
   on: { restarted: () => void; lost: (reason: string) => Promise<void> },
 ): void {
   let attempts = 0
@@ -270,6 +193,7 @@ function watchChild(
 
   async function restart(reason: string): Promise<void> {
     if (chain.stopping) return
+    chain.restarting = true
     attempts = context.now() - startedAt > HEALTHY_MS ? 1 : attempts + 1
     if (attempts > RESTARTS_MAX) {
       chain.stopping = true
@@ -282,15 +206,10 @@ function watchChild(
     await new Promise((resolve) => setTimeout(resolve, delayMs))
     if (chain.stopping) return
     try {
-      const { anvil, generation } = await launch(context)
-      if (chain.stopping) {
-        await anvil.kill()
-        return
-      }
-      chain.anvil = anvil
-      chain.generation = generation
+      await saver.relaunch(() => launchAgain(context, chain))
       startedAt = context.now()
-      chain.durable = await blockNumber(context.rpc)
+      chain.restarting = false
+      if (chain.stopping) return
       on.restarted()
       void watch()
     } catch (error) {
@@ -301,4 +220,13 @@ function watchChild(
 
   const watch = (): Promise<void> => chain.anvil.exited.then(restart)
   void watch()
+}
+
+/** Only from a snapshot: where all are gone, an empty chain would silently forget every deposit. */
+async function launchAgain(context: Context, chain: Supervision): Promise<LoadedSnapshot> {
+  const { anvil, loaded } = await launch(context)
+  chain.anvil = anvil
+  if (loaded !== undefined) return loaded
+  const text = `the snapshots of the embedded chain in ${context.directory} are gone; put them back`
+  throw new ChainError('snapshot-unreadable', text)
 }

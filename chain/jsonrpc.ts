@@ -9,7 +9,10 @@ export interface RpcCall {
   readonly params: readonly unknown[]
 }
 
-/** A node that answers JSON-RPC. Every failure is a ChainError: chain-unreachable or rpc-error. */
+/**
+ * A node that answers JSON-RPC. Every failure is a ChainError: chain-unreachable, rpc-error or
+ * answer-too-large.
+ */
 export interface Rpc {
   /** The node's host and port, for messages: never the path or credentials of the url. */
   readonly host: string

@@ -2,37 +2,58 @@
 // nobody sees a block before it is durable. Pure: a body in, what to forward and how to answer out;
 // the HTTP server forwards. Everything not named here is refused, above all anvil's own methods.
 
-import { Transaction } from 'ethers'
 import { type Address, parseAddress } from '../ethereum/address.ts'
-import { quantity } from './jsonrpc.ts'
-import { TRANSACTION_GAS_MAX } from './transactions.ts'
+import { numberOf, quantity } from './jsonrpc.ts'
+import { readRawTransaction, type TransactionPolicy } from './raw-transaction.ts'
 
 /** What the policy depends on. */
-export interface ProxyPolicy {
-  readonly chainId: bigint
-  /** The contracts transactions may go to and logs may be read of: Datanet and its token. */
-  readonly contracts: readonly Address[]
+export interface ProxyPolicy extends TransactionPolicy {
   /** The newest block that may be shown. */
   readonly durableBlock: number
+  /** No more transactions: the chain's state is close to what can be saved. */
+  readonly nearlyFull: boolean
 }
 
 /** What to ask the node, in order, and how its answers become the body of the reply. */
 export interface ProxyPlan {
   /** Calls for the node, at most 20; may be empty. */
-  readonly forward: readonly { readonly method: string; readonly params: readonly unknown[] }[]
+  readonly forward: readonly ProxyCall[]
   /** `answers[i]` belongs to `forward[i]`: its result, or the error to pass on. */
   complete(answers: readonly ProxyAnswer[]): unknown
 }
 
-export type ProxyAnswer =
-  | { readonly result: unknown }
-  | { readonly error: { readonly code: number; readonly message: string; readonly data?: unknown } }
+/** One call for the node. */
+export interface ProxyCall {
+  readonly method: string
+  readonly params: readonly unknown[]
+  /** Asked first; where `refusal` gives an error for its result, that is the call's answer. */
+  readonly before?: {
+    readonly method: string
+    readonly params: readonly unknown[]
+    /** Throws ChainError 'rpc-error' for a result that is none. */
+    refusal(result: unknown): ProxyError | undefined
+  }
+}
+
+export type ProxyAnswer = { readonly result: unknown } | { readonly error: ProxyError }
+
+export interface ProxyError {
+  readonly code: number
+  readonly message: string
+  readonly data?: unknown
+}
 
 /** The limits of this interface. */
 export const PROXY_BATCH_MAX = 20
 const CALL_GAS_MAX = 10_000_000n
 const LOG_BLOCKS_MAX = 2_000
-const RAW_BYTES_MAX = 64 * 1024
+/** A gap in the nonces fills the node's pool: each account may fill this much of it. */
+const NONCE_AHEAD_MAX = 16
+const LOG_ADDRESSES_MAX = 20
+/** EIP-1474 "limit exceeded". */
+export const LIMIT_EXCEEDED = -32005
+/** One HTTP answer, and what is read of the node for it: some 1,300 logs of ours. */
+export const PROXY_ANSWER_BYTES_MAX = 1024 * 1024
 /** A fee history is asked for a few blocks; anvil computes each. */
 const FEE_BLOCKS_MAX = 20
 
@@ -41,6 +62,7 @@ type Params = readonly unknown[]
 /** A request that passed: what to forward, and which answers may be shown. */
 interface Allowed {
   readonly params: Params
+  readonly before?: ProxyCall['before']
   /** Hides what is of a block that is not durable yet. */
   readonly show?: (result: unknown) => unknown
 }
@@ -54,7 +76,12 @@ interface Refusal {
 const refuse = (message: string, code = -32602): Refusal => ({ code, message })
 const isRefusal = (value: object): value is Refusal => 'message' in value
 
-/** Applies the policy to a parsed JSON body. */
+/** How many calls a body holds, for rate limits that count calls; at least 1. */
+export function countCalls(body: unknown): number {
+  return Array.isArray(body) ? Math.max(1, Math.min(body.length, PROXY_BATCH_MAX)) : 1
+}
+
+/** Applies the policy to a parsed JSON body; whatever that holds, it does not throw. */
 export function planProxy(body: unknown, policy: ProxyPolicy): ProxyPlan {
   if (!Array.isArray(body)) return planCalls([body], policy, (replies) => replies[0])
   if (body.length === 0 || body.length > PROXY_BATCH_MAX) {
@@ -69,7 +96,7 @@ function planCalls(
   policy: ProxyPolicy,
   wrap: (replies: readonly unknown[]) => unknown,
 ): ProxyPlan {
-  const forward: { method: string; params: Params }[] = []
+  const forward: ProxyCall[] = []
   const replies = calls.map((call): ((answers: readonly ProxyAnswer[]) => unknown) => {
     const { id, method, params } = readCall(call)
     const reply = (answer: object): unknown => ({ jsonrpc: '2.0', id, ...answer })
@@ -84,7 +111,8 @@ function planCalls(
     const verdict = rule(params, policy)
     if (isRefusal(verdict)) return () => reply({ error: verdict })
     if ('answer' in verdict) return () => reply({ result: verdict.answer })
-    const index = forward.push({ method, params: verdict.params }) - 1
+    const before = verdict.before === undefined ? {} : { before: verdict.before }
+    const index = forward.push({ method, params: verdict.params, ...before }) - 1
     return (answers) => {
       const answer = answers[index] ?? { error: refuse('no answer from the node', -32603) }
       if ('error' in answer) return reply({ error: answer.error })
@@ -93,7 +121,21 @@ function planCalls(
       })
     }
   })
-  return { forward, complete: (answers) => wrap(replies.map((reply) => reply(answers))) }
+  return {
+    forward,
+    complete: (answers) => wrap(bounded(replies.map((reply) => reply(answers)))),
+  }
+}
+
+/** The replies that fit into one answer; the others are replaced by an error of a few bytes. */
+function bounded(replies: readonly unknown[]): unknown[] {
+  let bytes = 0
+  return replies.map((reply) => {
+    bytes += JSON.stringify(reply).length
+    if (bytes <= PROXY_ANSWER_BYTES_MAX) return reply
+    const { id } = reply as { id: unknown }
+    return { jsonrpc: '2.0', id, error: refuse('the answer is too large', LIMIT_EXCEEDED) }
+  })
 }
 
 function readCall(call: unknown): { id: unknown; method?: string; params: Params } {
@@ -107,16 +149,25 @@ type Rule = (params: Params, policy: ProxyPolicy) => Allowed | Refusal | { answe
 
 const noParams: Rule = (params) => (params.length === 0 ? { params: [] } : refuse('no parameters'))
 
+/** Only a string is read: String() of a stranger's object may throw. */
+const addressIn = (value: unknown): Address | undefined =>
+  typeof value === 'string' ? parseAddress(value) : undefined
+
+const isOurs = (value: unknown, { contracts }: ProxyPolicy): boolean => {
+  const address = addressIn(value)
+  return address === contracts.contract || address === contracts.token
+}
+
 /** Methods of (address, block). */
 const accountAtBlock: Rule = ([address, block = 'latest', ...rest], policy) => {
-  const account = parseAddress(String(address))
+  const account = addressIn(address)
   if (account === undefined || rest.length > 0) return refuse('parameters: address, block')
   return atBlock(block, policy, (tag) => [account, tag])
 }
 
 /** The nonce for the next transaction counts those in blocks that are not durable yet. */
 const transactionCount: Rule = (params, policy) => {
-  const account = parseAddress(String(params[0]))
+  const account = addressIn(params[0])
   const pending = params.length === 2 && params[1] === 'pending' && account !== undefined
   return pending ? { params: [account, 'pending'] } : accountAtBlock(params, policy)
 }
@@ -126,6 +177,8 @@ const callAtBlock: Rule = ([transaction, block = 'latest', ...rest], policy) => 
   if (rest.length > 0) return refuse('overrides are not available')
   const call = readTransaction(transaction)
   if (isRefusal(call)) return call
+  // Elsewhere there is nothing of ours to ask, and code of strangers may burn all its gas.
+  if (!isOurs(call.transaction['to'], policy)) return refuse('calls of our contracts only')
   return atBlock(block, policy, (tag) => [call.transaction, tag])
 }
 
@@ -159,18 +212,26 @@ const feeHistory: Rule = ([count, newest = 'latest', percentiles = [], ...rest],
 
 const logs: Rule = ([filter, ...rest], policy) => {
   if (!isObject(filter) || rest.length > 0) return refuse('parameters: a filter')
-  const { address = policy.contracts, topics = [], fromBlock, toBlock, blockHash, ...more } = filter
+  const { contract, token } = policy.contracts
+  const {
+    address = [contract, token],
+    topics = [],
+    fromBlock,
+    toBlock,
+    blockHash,
+    ...more
+  } = filter
   if (Object.keys(more).length > 0) return refuse('a filter has address, topics and blocks')
-  const addresses = (Array.isArray(address) ? address : [address]).map((one) =>
-    parseAddress(`${one}`),
-  )
-  const ours = addresses.every((one) => one !== undefined && policy.contracts.includes(one))
-  if (!ours || addresses.length === 0) return refuse('logs of our contracts only')
+  const listed = Array.isArray(address) ? address : [address]
+  if (listed.length > LOG_ADDRESSES_MAX) return refuse(`at most ${LOG_ADDRESSES_MAX} addresses`)
+  const ours = listed.every((one) => isOurs(one, policy))
+  if (!ours || listed.length === 0) return refuse('logs of our contracts only')
+  const addresses = listed.map(addressIn)
   if (!areTopics(topics)) return refuse('topics are up to four hashes, lists of hashes or nulls')
   const show = (result: unknown): unknown =>
     Array.isArray(result) ? result.filter((log) => isShown(log, policy)) : []
   if (blockHash !== undefined) {
-    const valid = /^0x[0-9a-fA-F]{64}$/.test(String(blockHash))
+    const valid = typeof blockHash === 'string' && /^0x[0-9a-fA-F]{64}$/.test(blockHash)
     if (!valid || fromBlock !== undefined || toBlock !== undefined) return refuse('blockHash alone')
     return { params: [{ address: addresses, topics, blockHash }], show }
   }
@@ -185,27 +246,24 @@ const logs: Rule = ([filter, ...rest], policy) => {
 }
 
 const sendRaw: Rule = ([raw, ...rest], policy) => {
-  if (typeof raw !== 'string' || !/^0x([0-9a-fA-F]{2})+$/.test(raw) || rest.length > 0) {
-    return refuse('parameters: a signed transaction')
+  if (rest.length > 0) return refuse('parameters: a signed transaction')
+  if (policy.nearlyFull) {
+    return refuse('this embedded chain is nearly full and takes no more transactions', -32000)
   }
-  if (raw.length > 2 + 2 * RAW_BYTES_MAX) return refuse(`at most ${RAW_BYTES_MAX} bytes`)
-  let transaction: Transaction
-  try {
-    transaction = Transaction.from(raw)
-  } catch {
-    return refuse('not a signed transaction')
+  const signed = readRawTransaction(raw, policy)
+  if (typeof signed === 'string') return refuse(signed)
+  const { account, nonce } = signed
+  return {
+    params: [raw],
+    before: {
+      ...{ method: 'eth_getTransactionCount', params: [account, 'pending'] },
+      refusal(result) {
+        const next = numberOf(result)
+        if (nonce <= next + NONCE_AHEAD_MAX) return undefined
+        return refuse(`nonce ${nonce} is too far ahead of the account's next one, ${next}`, -32000)
+      },
+    },
   }
-  // Blobs (3) and code delegations (4) have no use here, so they get no chance to have one.
-  if (transaction.type === null || transaction.type > 2) return refuse('transaction type 0, 1 or 2')
-  if (transaction.chainId !== policy.chainId)
-    return refuse(`transactions of chain ${policy.chainId}`)
-  if (transaction.from === null) return refuse('the transaction is not signed')
-  const to = parseAddress(transaction.to ?? '')
-  if (to === undefined || !policy.contracts.includes(to)) {
-    return refuse('transactions to our contracts only')
-  }
-  if (transaction.gasLimit > TRANSACTION_GAS_MAX) return refuse(`gas above ${TRANSACTION_GAS_MAX}`)
-  return { params: [raw] }
 }
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
@@ -255,7 +313,7 @@ const TRANSACTION_KEYS: ReadonlySet<string> = new Set([
 ])
 
 /** A call's transaction with its gas capped; unknown members are refused, not passed on. */
-function readTransaction(value: unknown): { transaction: object } | Refusal {
+function readTransaction(value: unknown): { transaction: Record<string, unknown> } | Refusal {
   if (!isObject(value)) return refuse('a transaction is an object')
   for (const [name, member] of Object.entries(value)) {
     if (!TRANSACTION_KEYS.has(name)) return refuse(`unknown member ${name.slice(0, 30)}`)

@@ -40,7 +40,7 @@ function openHttpRpc(url: string, host: string, answerBytesMax: number): Rpc {
       if (!answer.ok) throw new Error(`HTTP status ${answer.status}`)
       return JSON.parse(text)
     } catch (cause) {
-      if (cause instanceof ChainError) throw cause
+      if (cause instanceof ChainError && cause.code === 'answer-too-large') throw cause
       const text = `no answer from the Ethereum node at ${host} (${reasonOf(cause)})`
       throw new ChainError('chain-unreachable', text, { cause })
     }

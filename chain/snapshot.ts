@@ -75,7 +75,7 @@ export async function writeGeneration(
  * The rename itself is durable only when the directory is (Windows can't open one and needs it
  * not).
  */
-async function syncDirectory(directory: string): Promise<void> {
+export async function syncDirectory(directory: string): Promise<void> {
   if (process.platform === 'win32') return
   const handle = await open(directory, constants.O_RDONLY)
   try {
@@ -121,7 +121,13 @@ export async function readNewest(
 async function unpack(from: string, to: string): Promise<void> {
   // gzip ends with a CRC-32 and the length: a torn or altered file does not pass.
   const target = createWriteStream(to, { mode: 0o600 })
-  await pipeline(createReadStream(from), createGunzip(), target)
+  try {
+    await pipeline(createReadStream(from), createGunzip(), target)
+  } catch (error) {
+    // Half a state is of no use, and may be what has filled the disk.
+    await rm(to, { force: true }).catch(() => undefined)
+    throw error
+  }
 }
 
 async function setAside(

@@ -47,6 +47,7 @@ export function createNodeTlsEngine(config: TlsEngineConfig): TlsEngine {
     minVersion: `TLSv${config.tlsMin}`,
     maxVersion: `TLSv${config.tlsMax}`,
     ciphers: `${SUITES}:${CIPHERS}`,
+    honorCipherOrder: true,
     sigalgs: SIGNATURE_ALGORITHMS,
     ecdhCurve: GROUPS,
     secureOptions: hasTicketCallback() ? 0 : constants.SSL_OP_NO_TICKET,

@@ -8,11 +8,12 @@ import { openFaucet } from '../chain/faucet.ts'
 import { type Mirror, startMirror } from '../chain/mirror.ts'
 import { type MirrorStore, openMirrorStore } from '../chain/mirror-store.ts'
 import { ensureOperator } from '../chain/operator.ts'
+import { PROXY_ANSWER_BYTES_MAX } from '../chain/proxy.ts'
 import { openRpc } from '../chain/rpc.ts'
 import type { Config } from '../config/config.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import type { OperatorCertificate } from './certificate.ts'
-import { answerChain } from './chain-proxy.ts'
+import { openChainProxy } from './chain-proxy.ts'
 import type { DataPaths } from './data.ts'
 import type { EmbeddedServices, OperatorFacts } from './http-public.ts'
 import type { Log } from './log.ts'
@@ -117,12 +118,13 @@ interface Parts {
 
 /** The services of the embedded chain, and how they end. */
 function openEmbedded(chain: EmbeddedChain, contracts: Contracts, operatorKey: Buffer) {
-  const faucet = openFaucet({ chain, token: contracts.token, operatorKey })
-  const rpc = openRpc(chain.url)
-  const ours = [contracts.contract, contracts.token]
+  const { contract, token } = contracts
+  const faucet = openFaucet({ chain, token, contract, operatorKey })
+  const rpc = openRpc(chain.url, PROXY_ANSWER_BYTES_MAX)
+  const proxy = openChainProxy({ chain, rpc, contracts: { contract, token } })
   const services: EmbeddedServices = {
     fund: async (account, amount) => (await faucet.fund(account, amount)).transactionHash,
-    proxy: (body) => answerChain(body, { chain, rpc, contracts: ours }),
+    proxy,
   }
   const close = (): void => {
     faucet.close()

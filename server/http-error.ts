@@ -1,5 +1,6 @@
 // The error an HTTP handler throws: a status, a machine-readable code and a sentence. Becomes
-// `{error: {code, message}}` in http.ts.
+// `{error: {code, message}}` in http.ts. It has no stack trace: a refusal is an outcome, and
+// strangers cause thousands of them.
 
 export class HttpError extends Error {
   override readonly name = 'HttpError'
@@ -10,5 +11,6 @@ export class HttpError extends Error {
     super(message)
     this.statusCode = statusCode
     this.code = code
+    this.stack = `${this.name}: ${message}`
   }
 }

@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { baseUnits } from '../accounting/tariff.ts'
 import { ChainError } from '../chain/error.ts'
+import { countCalls } from '../chain/proxy.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { HttpError } from './http-error.ts'
 import type { Log } from './log.ts'
@@ -43,6 +44,9 @@ const FAUCET_TOKENS_MAX = '1000'
 const FAUCET_PER_MINUTE = 10
 const FAUCET_PER_DAY = 1_000
 const CHAIN_PER_SECOND = 20
+/** More addresses in one second are a flood from forged or rented ones. */
+const CHAIN_ADDRESSES_MAX = 10_000
+const SECOND_MS = 1_000
 const DAY_MS = 86_400_000
 
 const FaucetBody = z.strictObject({
@@ -64,8 +68,40 @@ export function publicRoutes(routes: FastifyInstance, deps: PublicDeps): void {
     deps.log.info({ account, amount: amount.toString() }, 'faucet')
     return { account: checksumAddress(account), amount: amount.toString(), transactionHash }
   })
-  const chainLimit = { rateLimit: { max: CHAIN_PER_SECOND, timeWindow: 1_000 } }
-  routes.post('/v1/chain', { config: chainLimit }, async (request) => embedded.proxy(request.body))
+  const chainLimit = { rateLimit: { max: CHAIN_PER_SECOND, timeWindow: SECOND_MS } }
+  const budget = createCallBudget()
+  routes.post('/v1/chain', { config: chainLimit }, async (request, reply) => {
+    if (!budget.take(request.ip, countCalls(request.body), deps.now())) {
+      reply.header('retry-after', '1')
+      const message = `the chain takes ${CHAIN_PER_SECOND} calls a second from one address`
+      throw new HttpError(429, 'too-many-requests', message)
+    }
+    return embedded.proxy(request.body)
+  })
+}
+
+/**
+ * Calls by address in the running second, each call of a batch counted; forgotten when the next
+ * second begins, so the table holds what one second brings.
+ */
+function createCallBudget(): { take(address: string, calls: number, nowMs: number): boolean } {
+  const taken = new Map<string, number>()
+  let startedAtMs = 0
+  return {
+    take(address, calls, nowMs) {
+      // Also when the clock was set back: else everybody would wait for the old time.
+      if (Math.abs(nowMs - startedAtMs) >= SECOND_MS) {
+        taken.clear()
+        startedAtMs = nowMs
+      }
+      const before = taken.get(address)
+      if (before === undefined && taken.size >= CHAIN_ADDRESSES_MAX) return false
+      const after = (before ?? 0) + calls
+      if (after > CHAIN_PER_SECOND) return false
+      taken.set(address, after)
+      return true
+    },
+  }
 }
 
 function readFaucet(body: unknown, decimals: number): { account: Address; amount: bigint } {

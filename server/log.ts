@@ -37,9 +37,9 @@ export function createLog(
 }
 
 /**
- * At most one line per key and `linesMax` lines together in an interval; the next line written tells
- * how many were held back. Spoofed sources make keys without end, and a flood must neither fill the
- * disk nor the memory, nor wait for a slow terminal.
+ * At most one line per key and `linesMax` lines together in an interval; the next line written
+ * tells how many were held back. Spoofed sources make keys without end, and a flood must neither
+ * fill the disk nor the memory, nor wait for a slow terminal.
  */
 export function rateLimited(
   intervalMs: number,

@@ -165,6 +165,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   let runtime = buildRuntime(config, certificate, chain.facts.token.decimals)
   const current = (): Runtime => runtime
   const metrics = createMetrics()
+  showEngine(runtime, metrics, log)
   const access = createAccess({ chain, current, metrics, operatorKey, log, undo })
   const ports = await openRadius(config, current, access, undo)
   const sweep = setInterval(() => sweepTables(access, chain, metrics), SWEEP_MS)
@@ -174,6 +175,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     ...{ source, log, random: randomBytes, runtime: current },
     replace: (next) => {
       runtime = next
+      showEngine(runtime, metrics, log)
     },
     build: (next, withCertificate) =>
       buildRuntime(next, withCertificate, chain.facts.token.decimals),
@@ -208,9 +210,17 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   }
   undo.push(() => http.close())
   const listening = { ...ports, http: http.endpoint }
-  log.info(listening, 'ready to process requests')
+  log.info({ ...listening, engine: runtime.rules.engine.name }, 'ready to process requests')
   process.stdout.write(banner(config, listening, current().nasOf('127.0.0.1')?.secret))
   return { failed }
+}
+
+/** Tells which TLS engine is in use, and why it is the slower one where a faster was allowed. */
+function showEngine({ rules, engineFallback }: Runtime, metrics: Metrics, log: Log): void {
+  metrics.tlsEngine.reset()
+  metrics.tlsEngine.set({ engine: rules.engine.name }, 1)
+  if (engineFallback === undefined) return
+  log.warn({ reason: engineFallback }, 'the native TLS engine is not there: node:tls is used')
 }
 
 /** The tables of sessions and conversations, and what answering an Access-Request takes. */

@@ -1,6 +1,6 @@
-// Random octets for what an authentication needs a few of: State, session id, EAP identifier, salts.
-// Asking the system's generator costs 2.5 µs however little is taken, so it is asked once for many.
-// Never for keys: what is handed out later lies in memory before. Called by main.ts.
+// Random octets for what an authentication needs a few of: State, session id, EAP identifier and
+// salts. Asking OpenSSL's generator costs 2.5 µs however little is taken, so it is asked once for
+// many. Never for keys: what is handed out later lies in memory before. Made by main.ts.
 
 import { randomBytes } from 'node:crypto'
 

@@ -18,7 +18,7 @@ export interface Runtime {
   readonly certificate: OperatorCertificate
   readonly nasOf: (address: string) => NasEntry | undefined
   readonly rules: AccessRules
-  /** Why the native engine is not used although `auto` allows it; undefined where nothing is amiss. */
+  /** Why the native engine is not used although `auto` allows it; undefined where it is. */
   readonly engineFallback: string | undefined
 }
 

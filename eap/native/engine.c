@@ -20,9 +20,10 @@
 #define PEM_BYTES_MAX (1 << 20)
 #define CHAIN_MAX 10
 #define TEXT_SIZE 512
+#define NO_PASSWORD ((void *)"") /* Encrypted keys are refused; without it a terminal is asked. */
 #define EXPORT_BYTES_MAX 256 /* EAP-TLS asks for 128. */
 /* What a conversation holds outside of V8's heap, told to the garbage collector; measured. */
-#define CONVERSATION_BYTES 49152
+#define CONVERSATION_BYTES 56320
 
 /* Returned by feed(), and what get() can be asked for; eap/native.ts has the same numbers. */
 enum { CONTINUE, ESTABLISHED, INCOMPLETE, FAILED, LATE };
@@ -115,13 +116,11 @@ static Conversation *open_one(napi_env env, napi_callback_info info, size_t coun
   return c != NULL && c->ssl != NULL ? c : NULL;
 }
 
-/* As open_one, and its handshake is over: nothing is said or told to a peer without a proof. */
-static Conversation *established_one(napi_env env, napi_callback_info info, size_t count,
-                                     napi_value *argv) {
-  Conversation *c = open_one(env, info, count, argv);
-  if (c == NULL || c->status == ESTABLISHED) return c;
+/* Nothing is told about a peer, or said to it, without a proof of its key. */
+static bool proven(napi_env env, const Conversation *c) {
+  if (c->status == ESTABLISHED) return true;
   raise(env, "TLS is not established");
-  return NULL;
+  return false;
 }
 
 static napi_value buffer_from(napi_env env, const void *data, size_t length) {
@@ -174,33 +173,28 @@ static void keep_secret(const SSL *ssl, const char *line) {
   }
 }
 
-/* A terminal must never be asked for the password of an encrypted key. */
-static int no_password(char *buffer, int size, int writing, void *unused) {
-  (void)buffer, (void)size, (void)writing, (void)unused;
-  return -1;
-}
-
 /* The leaf, then at most CHAIN_MAX others, in the order in which they are sent. */
 static bool use_chain(SSL_CTX *ctx, void *pem, size_t length) {
   BIO *bio = BIO_new_mem_buf(pem, (int)length);
-  X509 *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
+  X509 *leaf = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NO_PASSWORD);
   bool ok = leaf != NULL && SSL_CTX_use_certificate(ctx, leaf) == 1;
   X509_free(leaf);
   for (int n = 0; ok && n < CHAIN_MAX; n++) {
-    X509 *next = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    X509 *next = PEM_read_bio_X509(bio, NULL, NULL, NO_PASSWORD);
     if (next == NULL) break;
     ok = SSL_CTX_add0_chain_cert(ctx, next) == 1;
     if (!ok) X509_free(next);
   }
-  /* Reading stops at the end; where it stops before, a certificate is broken or one too many. */
-  ok = ok && BIO_pending(bio) == 0;
+  /* The end is where no further PEM begins; any other stop is a broken one, or one too many. */
+  ok = ok && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (ok) ERR_clear_error();
   BIO_free(bio);
   return ok;
 }
 
 static bool use_key(SSL_CTX *ctx, void *pem, size_t length) {
   BIO *bio = BIO_new_mem_buf(pem, (int)length);
-  EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+  EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, NO_PASSWORD);
   bool ok = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) && SSL_CTX_check_private_key(ctx);
   EVP_PKEY_free(key);
   BIO_free(bio);
@@ -211,7 +205,8 @@ static bool use_key(SSL_CTX *ctx, void *pem, size_t length) {
 static bool use_policy(SSL_CTX *ctx) {
   static const unsigned char id[] = "datanet-eap-tls";
   /* No resumption: an account is judged anew at every login. */
-  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                               SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   /* Exactly the chain given: else OpenSSL looks for more of it at every handshake. */
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
@@ -378,8 +373,8 @@ static napi_value take(napi_env env, napi_callback_info info) {
  * Once established; the caller calls it once. */
 static napi_value commit(napi_env env, napi_callback_info info) {
   napi_value argv[1];
-  Conversation *c = established_one(env, info, 1, argv);
-  if (c == NULL) return NULL;
+  Conversation *c = open_one(env, info, 1, argv);
+  if (c == NULL || !proven(env, c)) return NULL;
   ERR_clear_error();
   if (SSL_version(c->ssl) == TLS1_3_VERSION && SSL_write(c->ssl, "", 1) != 1) {
     return raise(env, "no commitment could be written");
@@ -396,8 +391,9 @@ static napi_value export_key(napi_env env, napi_callback_info info) {
   size_t context_length = 0;
   napi_valuetype type = napi_undefined;
   unsigned char out[EXPORT_BYTES_MAX];
-  Conversation *c = established_one(env, info, 4, argv);
-  if (c == NULL || !number_of(env, argv[1], &length) || !text_of(env, argv[2], label)) return NULL;
+  Conversation *c = open_one(env, info, 4, argv);
+  if (c == NULL || !proven(env, c) || !number_of(env, argv[1], &length) ||
+      !text_of(env, argv[2], label)) return NULL;
   if (napi_typeof(env, argv[3], &type) != napi_ok) return raise(env, "no context");
   bool with = type != napi_undefined;
   if (with && !bytes_of(env, argv[3], EXPORT_BYTES_MAX, &context, &context_length)) return NULL;
@@ -420,9 +416,9 @@ static napi_value certificate_of(napi_env env, const SSL *ssl) {
   return result;
 }
 
-/* get(conversation, field). Any time: the code of a failure. Once established: client_random and
- * server_random, the traffic secret (empty on 1.2), the peer's leaf in DER, the version as on the
- * wire, the cipher's IANA name, the group as OpenSSL's number. */
+/* get(conversation, field). Any time: the code of a failure. After ESTABLISHED or LATE: the version
+ * as on the wire, the cipher's IANA name, the group as OpenSSL's number, the peer's leaf in DER,
+ * client_random and server_random, the traffic secret (empty on 1.2). */
 static napi_value get(napi_env env, napi_callback_info info) {
   napi_value argv[2];
   int32_t field;
@@ -430,7 +426,7 @@ static napi_value get(napi_env env, napi_callback_info info) {
   Conversation *c = open_one(env, info, 2, argv);
   if (c == NULL || !number_of(env, argv[1], &field)) return NULL;
   if (field == CODE) return text_from(env, c->code);
-  if (c->status != ESTABLISHED && c->status != LATE) return raise(env, "TLS is not established");
+  if (c->status != LATE && !proven(env, c)) return NULL;
   switch (field) {
     case VERSION: return number_from(env, SSL_version(c->ssl));
     case CIPHER: return text_from(env, SSL_CIPHER_standard_name(SSL_get_current_cipher(c->ssl)));

@@ -2,7 +2,16 @@
 // in its directory.
 
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -108,13 +117,16 @@ t.test(
     )
     t.match(lines[0]?.[1], newest)
     await second.setBalance(alice.account, 10n ** 18n)
-    t.ok(readdirSync(directory).includes('damaged.json.gz'), 'set aside for whoever wants to look')
+    const aside = newest.replace('state', 'damaged')
+    t.ok(readdirSync(directory).includes(aside), 'set aside for whoever wants to look')
     t.equal(generationsIn(directory)[0], older, 'the one that was read is still kept')
     await second.stop()
 
     for (const name of generationsIn(directory)) writeFileSync(join(directory, name), 'no gzip')
     const start = startEmbeddedChain({ directory, log, now: () => performance.now() })
     await t.rejects(start, { code: 'snapshot-unreadable' }, 'never an empty chain in their place')
+    const again = startEmbeddedChain({ directory, log, now: () => performance.now() })
+    await t.rejects(again, { code: 'snapshot-unreadable' }, 'at the next start neither')
   },
 )
 
@@ -258,3 +270,63 @@ t.test(
     await t.rejects(external(second.token), { code: 'contract-mismatch' })
   },
 )
+
+t.test('deployment.json: missing where others have deposits, damaged, or too early', async (t) => {
+  const directory = temporaryDirectory(t)
+  const chain = await startChain(t, directory)
+  const place = { kind: 'embedded', chain } as const
+  const ensure = () => ensureContracts({ place, operatorKey: OPERATOR_KEY, directory })
+  const first = await ensure()
+  const record = join(directory, 'deployment.json')
+  const good = readFileSync(record, 'utf8')
+  const wrong = [
+    '',
+    'garbage',
+    'null',
+    '{}',
+    '{"contract":{"toString":1}}',
+    good.replace(first.token, '0x1'),
+  ]
+  for (const text of wrong) {
+    writeFileSync(record, text)
+    const said = { code: 'deployment-unreadable', message: /deployment\.json.*put the right file/ }
+    await t.rejects(ensure(), said, JSON.stringify(text.slice(0, 40)))
+  }
+  unlinkSync(record)
+  mkdirSync(record)
+  await t.rejects(ensure(), { code: 'deployment-unreadable', message: /EISDIR/ })
+  rmdirSync(record)
+  const second = await ensure()
+  t.not(second.contract, first.contract, 'a start that was interrupted before it was recorded')
+
+  const rpc = openRpc(chain.url)
+  t.teardown(() => rpc.close())
+  await chain.setBalance(alice.account, 10n ** 18n)
+  await untilDurable(chain, await mineTransfer(rpc, alice.key))
+  unlinkSync(record)
+  const said = { code: 'deployment-unreadable', message: /has 5 blocks.*put that file back/ }
+  await t.rejects(ensure(), said, 'another account has used this chain')
+  writeFileSync(record, good)
+  t.equal((await ensure()).contract, first.contract)
+})
+
+t.test('a state above half of what can be saved: strangers are to be refused', async (t) => {
+  const { lines, log } = collectLog()
+  const directory = temporaryDirectory(t)
+  const now = (): number => performance.now()
+  const chain = await startEmbeddedChain({ directory, log, now, dumpBytesMax: 10_000 })
+  t.teardown(() => chain.stop())
+  const rpc = openRpc(chain.url)
+  t.teardown(() => rpc.close())
+  t.equal(chain.nearlyFull(), false)
+  for (let i = 0; i < 500 && !chain.nearlyFull(); i++) {
+    const code = `0x${randomBytes(500).toString('hex')}`
+    await rpc.request('anvil_setCode', [`0x${randomBytes(20).toString('hex')}`, code])
+    await chain.saved()
+  }
+  t.equal(chain.nearlyFull(), true)
+  t.strictSame(
+    lines.map(([event]) => event),
+    ['chain-nearly-full'],
+  )
+})

@@ -79,7 +79,7 @@ export async function openMarket(
     serverSpkiSha256: SPKI,
   })
   const rpc = openRpc(chain.url)
-  const faucet = openFaucet({ chain, token, operatorKey: OPERATOR_KEY })
+  const faucet = openFaucet({ chain, token, contract, operatorKey: OPERATOR_KEY })
   t.teardown(() => {
     rpc.close()
     faucet.close()

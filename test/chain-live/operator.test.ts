@@ -1,6 +1,7 @@
 // The operator's entry, the faucet and a device's calls against the deployed contract.
 
 import t from 'tap'
+import { addressOf } from '../../chain/bindings.ts'
 import {
   deposit,
   isServerKey,
@@ -10,6 +11,7 @@ import {
   setDeviceKey,
   tokenBalance,
 } from '../../chain/calls.ts'
+import { openFaucet } from '../../chain/faucet.ts'
 import { type EnsuredOperator, ensureOperator } from '../../chain/operator.ts'
 import { type ProxyAnswer, planProxy } from '../../chain/proxy.ts'
 import {
@@ -71,6 +73,20 @@ t.test('faucet: tokens and gas, ten at once', async (t) => {
   t.equal(await tokenBalance(access, bob), 30n)
 })
 
+t.test('faucet: nothing to an account that nobody can spend from', async (t) => {
+  const nobody = addressOf(`0x${'0'.repeat(40)}`)
+  for (const account of [nobody, contracts.contract, contracts.token]) {
+    await t.rejects(market.faucet.fund(account, 1n), { code: 'account-refused' }, account)
+    t.equal(await tokenBalance(access, account), 0n)
+  }
+})
+
+t.test('faucet: a chain that does not answer has its code', async (t) => {
+  const away = { ...chain, url: 'http://127.0.0.1:1' }
+  const faucet = openFaucet({ ...contracts, chain: away, operatorKey: OPERATOR_KEY })
+  await t.rejects(faucet.fund(alice.account, 1n), { code: 'chain-unreachable' })
+})
+
 t.test('deposits split between operators, and never without the tokens', async (t) => {
   await market.faucet.fund(alice.account, 10n)
   const signer = { privateKey: alice.key }
@@ -104,12 +120,16 @@ t.test(
     async function request(method: string, params: readonly unknown[]): Promise<unknown> {
       const policy = {
         chainId: 31_337n,
-        contracts: [contracts.contract, contracts.token],
+        contracts,
         durableBlock: chain.durableBlock(),
+        nearlyFull: chain.nearlyFull(),
       }
       const plan = planProxy({ jsonrpc: '2.0', id: 1, method, params }, policy)
       const answers: ProxyAnswer[] = []
       for (const call of plan.forward) {
+        const { before } = call
+        const first = before && (await access.rpc.request(before.method, before.params))
+        t.equal(before?.refusal(first), undefined, method)
         answers.push({ result: await access.rpc.request(call.method, call.params) })
       }
       const reply = plan.complete(answers) as { result?: unknown; error?: unknown }

@@ -80,6 +80,15 @@ t.test('every failure is coded, and no text holds the url', async (t) => {
   await t.rejects(client().batch([{ method: 'a', params: [] }]), { code: 'rpc-error' })
 })
 
+t.test('an answer above the limit is no silence: it has its own code', async (t) => {
+  behave = answering(() => ({ result: 'x'.repeat(2_000) }))
+  const rpc = openRpc(`http://${host}/`, 1_000)
+  t.teardown(() => rpc.close())
+  await t.rejects(rpc.request('anvil_dumpState', []), { code: 'answer-too-large' })
+  behave = answering(() => ({ result: 'x' }))
+  t.equal(await rpc.request('a', []), 'x')
+})
+
 t.test('nobody listens; another scheme; closed', async (t) => {
   await t.rejects(openRpc('http://127.0.0.1:1').request('a', []), { code: 'chain-unreachable' })
   t.throws(() => openRpc('ftp://127.0.0.1'), { code: 'chain-unreachable' })

@@ -5,16 +5,22 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { type EapReply, type Exchange, openExchange } from '../../eap/exchange.ts'
+import { loadNativeTlsEngine } from '../../eap/native.ts'
 import { createNodeTlsEngine } from '../../eap/tls.ts'
 import { p256, server } from './credentials.ts'
 import { identityResponse, openClient, tlsResponse } from './peer.ts'
 
-const engine = createNodeTlsEngine({
+const config = {
   certificatePem: server.cert,
   privateKeyPem: server.key,
   tlsMin: '1.2',
   tlsMax: '1.3',
-})
+} as const
+const native = loadNativeTlsEngine()
+if ('unavailable' in native)
+  throw new Error(`the native engine must be built: ${native.unavailable}`)
+const node = createNodeTlsEngine(config)
+const engines = [node, native(config)]
 
 /** Repeatable octets: SHA-256 in counter mode over a seed. */
 function generator(seed: string) {
@@ -32,7 +38,7 @@ function generator(seed: string) {
 }
 
 let authorized = 0
-const open = (roundsMax = 50): Exchange =>
+const open = (engine = node, roundsMax = 50): Exchange =>
   openExchange({
     engine,
     limits: { roundsMax, messageBytesMax: 65_536 },
@@ -46,8 +52,8 @@ const open = (roundsMax = 50): Exchange =>
 const version = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const
 
 /** A conversation brought to the point before response `point`, and that response. */
-async function advance(point: number) {
-  const exchange = open()
+async function advance(point: number, engine = node) {
+  const exchange = open(engine)
   const client = openClient({ ...p256, ...version })
   let response = identityResponse(4, '@example.org')
   for (let n = 0; n < point; n++) {
@@ -115,28 +121,33 @@ t.test('every prefix of every response of a good conversation, then one octet mo
   }
 })
 
-t.test('single mutations at every point: answered, named, never accepted', async (t) => {
-  const reasons = new Map<string, number>()
-  let accepts = 0
-  for (let n = 0; n < 400; n++) {
-    const random = generator(`single ${n}`)
-    const point = n % 4
-    const { exchange, client, response } = await advance(point)
-    const bent = mutate(response, random)
-    const before = authorized
-    const reply = await exchange.receive(bent, 60 + random.below(2000))
-    reasons.set(reasonOf(reply), (reasons.get(reasonOf(reply)) ?? 0) + 1)
-    // The one thing an accept may follow from is an acknowledgement: four octets of header, type,
-    // flags with only reserved bits changed. Anything else that ends well is a hole.
-    const ack = bent.length === 6 && bent.subarray(0, 5).equals(response.subarray(0, 5))
-    if (reply.do === 'accept' && !(point === 3 && ack)) accepts++
-    if (point < 2 && authorized !== before) t.fail('authorized without a finished handshake')
-    exchange.close()
-    client.close()
-  }
-  t.equal(accepts, 0)
-  t.ok(reasons.size > 8, [...reasons.keys()].join(' '))
-})
+for (const engine of engines) {
+  t.test(
+    `single mutations at every point, ${engine.name}: answered, named, never accepted`,
+    async (t) => {
+      const reasons = new Map<string, number>()
+      let accepts = 0
+      for (let n = 0; n < 400; n++) {
+        const random = generator(`single ${n}`)
+        const point = n % 4
+        const { exchange, client, response } = await advance(point, engine)
+        const bent = mutate(response, random)
+        const before = authorized
+        const reply = await exchange.receive(bent, 60 + random.below(2000))
+        reasons.set(reasonOf(reply), (reasons.get(reasonOf(reply)) ?? 0) + 1)
+        // The one thing an accept may follow from is an acknowledgement: four octets of header,
+        // type, flags with only reserved bits changed. Anything else that ends well is a hole.
+        const ack = bent.length === 6 && bent.subarray(0, 5).equals(response.subarray(0, 5))
+        if (reply.do === 'accept' && !(point === 3 && ack)) accepts++
+        if (point < 2 && authorized !== before) t.fail('authorized without a finished handshake')
+        exchange.close()
+        client.close()
+      }
+      t.equal(accepts, 0)
+      t.ok(reasons.size > 8, [...reasons.keys()].join(' '))
+    },
+  )
+}
 
 t.test('100,000 invented responses end every conversation, in bounded rounds', async (t) => {
   const random = generator('storm')
@@ -144,7 +155,7 @@ t.test('100,000 invented responses end every conversation, in bounded rounds', a
   let packets = 0
   let authorizedBefore = authorized
   while (packets < 100_000) {
-    const exchange = open(20)
+    const exchange = open(node, 20)
     await exchange.receive(identityResponse(4, '@'), 1000)
     let identifier = 5
     for (let rounds = 0; !exchange.done; rounds++) {
@@ -181,7 +192,7 @@ t.test('a good device still gets in afterwards, and its acknowledgement must be 
 
 t.test('L4 slow fragments: 64 KiB, or the rounds, and not one octet more is held', async (t) => {
   for (const size of [1, 100, 1400]) {
-    const exchange = open(100)
+    const exchange = open(node, 100)
     let reply = await exchange.receive(identityResponse(4, '@'), 1000)
     let rounds = 1
     for (; reply.do === 'challenge'; rounds++) {

@@ -42,7 +42,7 @@ export async function startNode(
     operatorKey: deployer,
     directory: join(directory, 'node'),
   })
-  const faucet = openFaucet({ chain, token: contracts.token, operatorKey: deployer })
+  const faucet = openFaucet({ chain, ...contracts, operatorKey: deployer })
   const node = openRpc(chain.url)
   t.teardown(async () => {
     faucet.close()
