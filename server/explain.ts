@@ -27,6 +27,7 @@ const CONFIGURATION_CODES = new Set([
   'contract-not-set',
   'dev-key-on-public-chain',
   'operator-mismatch',
+  'deployment-unreadable',
 ])
 
 const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, ' ')

@@ -125,6 +125,7 @@ function readFaucet(body: unknown, decimals: number): { account: Address; amount
 /** What the person at the device can do is to try again; the rest is the operator's to mend. */
 function refuseFunding(error: unknown): never {
   if (!(error instanceof ChainError)) throw error
+  if (error.code === 'account-refused') throw new HttpError(422, error.code, error.message)
   throw new HttpError(503, 'chain-unavailable', 'the chain does not answer; try again in a minute')
 }
 
