@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// forge's compiler: answers --version and --standard-json with the solc-js of node_modules, so that no
-// second compiler is installed and none is downloaded.
+// forge's compiler: answers --version and --standard-json with the solc-js of node_modules, so that
+// no second compiler is installed and none is downloaded.
 
 import { createRequire } from 'node:module'
 
