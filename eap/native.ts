@@ -79,9 +79,10 @@ const NO_BYTES: Buffer = Buffer.alloc(0)
  * never loaded.
  */
 function addonFile(): string {
-  const source = new URL('native/engine.c', import.meta.url)
+  const source = (name: string) => readFileSync(new URL(`native/${name}`, import.meta.url))
   const name = createHash('sha256')
-    .update(readFileSync(source))
+    .update(source('engine.c'))
+    .update(source('values.h'))
     .update(`${version} ${arch}`)
     .digest('hex')
     .slice(0, 16)

@@ -1,4 +1,4 @@
-// Compiles the native TLS engine, eap/native/engine.c, for the Node inside node_modules: once per
+// Compiles the native TLS engine, eap/native/, for the Node inside node_modules: once per
 // source and Node version, and nothing is run when that is done. It never fails a set-up: without
 // a compiler or headers it says so in one line, and the server uses node:tls. The last part
 // of the install step (install.mjs).
@@ -17,6 +17,7 @@ import { dirname, join } from 'node:path'
 import { capture, findCommand, INNER_NODE, ROOT } from './processes.mjs'
 
 const SOURCE = join(ROOT, 'eap', 'native', 'engine.c')
+const HEADER = join(ROOT, 'eap', 'native', 'values.h')
 const FOLDER = join(ROOT, 'node_modules', '.datanet')
 const PACKAGE = join(ROOT, 'node_modules', 'node')
 /** It takes about two seconds; a set-up must not hang in a compiler. */
@@ -42,6 +43,7 @@ function outputFile() {
   const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
   const name = createHash('sha256')
     .update(readFileSync(SOURCE))
+    .update(readFileSync(HEADER))
     .update(`v${version} ${process.arch}`)
     .digest('hex')
     .slice(0, 16)

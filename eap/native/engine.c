@@ -14,12 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "values.h"
 
 #define BYTES_MAX 65536 /* The largest EAP-TLS message: one flight in, one out. */
 #define FEEDS_MAX 8     /* A handshake takes two flights of the peer, three with a retry. */
 #define PEM_BYTES_MAX (1 << 20)
 #define CHAIN_MAX 10
-#define TEXT_SIZE 512
 #define NO_PASSWORD ((void *)"") /* Encrypted keys are refused; without it a terminal is asked. */
 #define EXPORT_BYTES_MAX 256 /* EAP-TLS asks for 128. */
 /* What a conversation holds outside of V8's heap, told to the garbage collector; measured. */
@@ -42,76 +42,16 @@ typedef struct {
 static const napi_type_tag CONTEXT = {0x7d1f6f3ac2a94b0e, 0x9e0c53d8a1b7f264};
 static const napi_type_tag CONVERSATION = {0x35b8e02c94d64f71, 0xa6c9017be53f2d88};
 
-/* Leaves an exception pending, unless one is: `what`, and the oldest error of OpenSSL if there is
- * one. Returns what a callback returns then. */
-static napi_value raise(napi_env env, const char *what) {
-  bool pending = false;
-  char text[300];
-  const char *reason = ERR_reason_error_string(ERR_peek_error());
-  ERR_clear_error();
-  if (napi_is_exception_pending(env, &pending) == napi_ok && pending) return NULL;
-  snprintf(text, sizeof text, "%s%s%s", what, reason ? ": " : "", reason ? reason : "");
-  napi_throw_error(env, NULL, text);
-  return NULL;
-}
-
-/* The same for an argument of the wrong kind; false. */
-static bool wrong_type(napi_env env, const char *what) {
-  (void)napi_throw_type_error(env, NULL, what);
-  return false;
-}
-
-/* At least `count` arguments, or false with an exception. */
-static bool arguments(napi_env env, napi_callback_info info, size_t count, napi_value *argv) {
-  size_t given = count;
-  if (napi_get_cb_info(env, info, &given, argv, NULL, NULL) == napi_ok && given >= count) {
-    return true;
-  }
-  return wrong_type(env, "too few arguments");
-}
-
-/* Borrowed from a Buffer or another view until the callback returns; false with an exception. */
-static bool bytes_of(napi_env env, napi_value value, size_t max, void **data, size_t *length) {
-  bool is = false;
-  if (napi_is_buffer(env, value, &is) == napi_ok && is &&
-      napi_get_buffer_info(env, value, data, length) == napi_ok && *length <= max) {
-    return true;
-  }
-  return wrong_type(env, "a PEM, flight or context must be a Buffer within its limit");
-}
-
-/* Copies a string that fits with room to spare; false with an exception. */
-static bool text_of(napi_env env, napi_value value, char text[TEXT_SIZE]) {
-  size_t length = 0;
-  napi_status status = napi_get_value_string_utf8(env, value, text, TEXT_SIZE, &length);
-  if (status == napi_ok && length + 1 < TEXT_SIZE) return true;
-  return wrong_type(env, "a list or label must be a string of at most 510 bytes");
-}
-
-static bool number_of(napi_env env, napi_value value, int32_t *number) {
-  if (napi_get_value_int32(env, value, number) == napi_ok) return true;
-  return wrong_type(env, "a version, length or field must be a number");
-}
-
-/* What a handle of this kind points to; NULL with an exception for any other value. */
-static void *handle_of(napi_env env, napi_value value, const napi_type_tag *tag) {
-  void *data = NULL;
-  bool is = false;
-  napi_valuetype type = napi_undefined;
-  if (napi_typeof(env, value, &type) == napi_ok && type == napi_external &&
-      napi_check_object_type_tag(env, value, tag, &is) == napi_ok && is &&
-      napi_get_value_external(env, value, &data) == napi_ok && data != NULL) {
-    return data;
-  }
-  wrong_type(env, tag == &CONTEXT ? "not a TLS context" : "not a TLS conversation");
-  return NULL;
+/* The conversation behind a handle, closed or not; NULL with an exception. */
+static Conversation *conversation_of(napi_env env, napi_value value) {
+  return handle_of(env, value, &CONVERSATION, "not a TLS conversation");
 }
 
 /* `count` arguments of which the first is an open conversation; NULL with an exception. */
 static Conversation *open_one(napi_env env, napi_callback_info info, size_t count,
                               napi_value *argv) {
   if (!arguments(env, info, count, argv)) return NULL;
-  Conversation *c = handle_of(env, argv[0], &CONVERSATION);
+  Conversation *c = conversation_of(env, argv[0]);
   if (c != NULL && c->ssl == NULL) raise(env, "the TLS conversation is closed");
   return c != NULL && c->ssl != NULL ? c : NULL;
 }
@@ -121,36 +61,6 @@ static bool proven(napi_env env, const Conversation *c) {
   if (c->status == ESTABLISHED) return true;
   raise(env, "TLS is not established");
   return false;
-}
-
-static napi_value buffer_from(napi_env env, const void *data, size_t length) {
-  napi_value result = NULL;
-  napi_status status = napi_create_buffer_copy(env, length, data, NULL, &result);
-  return status == napi_ok ? result : raise(env, "no Buffer could be made");
-}
-
-static napi_value number_from(napi_env env, int32_t number) {
-  napi_value result = NULL;
-  napi_status status = napi_create_int32(env, number, &result);
-  return status == napi_ok ? result : raise(env, "no number could be made");
-}
-
-static napi_value text_from(napi_env env, const char *text) {
-  napi_value result = NULL;
-  napi_status status = napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &result);
-  return status == napi_ok ? result : raise(env, "no string could be made");
-}
-
-/* Hands `data` to a new handle; NULL with an exception where that fails, `data` freed then. */
-static napi_value handle_for(napi_env env, void *data, const napi_type_tag *tag,
-                             napi_finalize destroy) {
-  napi_value handle = NULL;
-  if (napi_create_external(env, data, destroy, NULL, &handle) != napi_ok) {
-    destroy(env, data, NULL);
-    return raise(env, "no handle could be made");
-  }
-  napi_status status = napi_type_tag_object(env, handle, tag);
-  return status == napi_ok ? handle : raise(env, "no handle could be tagged");
 }
 
 /* Every chain passes: an operator knows no issuer of its devices. Whether the certificate binds its
@@ -280,7 +190,8 @@ static void destroy_conversation(napi_env env, void *data, void *unused) {
 static napi_value open_conversation(napi_env env, napi_callback_info info) {
   napi_value argv[1];
   int64_t now;
-  SSL_CTX *ctx = arguments(env, info, 1, argv) ? handle_of(env, argv[0], &CONTEXT) : NULL;
+  if (!arguments(env, info, 1, argv)) return NULL;
+  SSL_CTX *ctx = handle_of(env, argv[0], &CONTEXT, "not a TLS context");
   if (ctx == NULL) return NULL;
   ERR_clear_error();
   Conversation *c = calloc(1, sizeof *c);
@@ -444,7 +355,7 @@ static napi_value get(napi_env env, napi_callback_info info) {
 /* close(conversation): frees what it holds; harmless when repeated. */
 static napi_value close_one(napi_env env, napi_callback_info info) {
   napi_value argv[1];
-  Conversation *c = arguments(env, info, 1, argv) ? handle_of(env, argv[0], &CONVERSATION) : NULL;
+  Conversation *c = arguments(env, info, 1, argv) ? conversation_of(env, argv[0]) : NULL;
   if (c != NULL) release(env, c);
   return NULL;
 }
