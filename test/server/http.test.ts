@@ -237,11 +237,14 @@ t.test(
   'a chain that does not answer is 503 and says what to do; no stack in the log',
   async (t) => {
     let logged = ''
-    const log = pino({ level: 'info' }, {
-      write(line: string) {
-        logged += line
+    const log = pino(
+      { level: 'info' },
+      {
+        write(line: string) {
+          logged += line
+        },
       },
-    })
+    )
     const away = new ChainError('chain-unreachable', 'no answer from the node')
     const embedded = {
       fund: () => Promise.reject(away),
