@@ -19,7 +19,7 @@ import type { EmbeddedChain } from './embedded.ts'
 import { ChainError, reasonOf } from './error.ts'
 import { bigintOf, numberOf, quantity, type Rpc } from './jsonrpc.ts'
 import { openRpc } from './rpc.ts'
-import { syncDirectory } from './snapshot.ts'
+import { DEPLOYMENT_RECORD, syncDirectory } from './snapshot.ts'
 import { openSender, readContract, type Sender } from './transactions.ts'
 
 /** The contract this server works with. */
@@ -52,7 +52,6 @@ interface Deployment {
   readonly tokenHash: string
 }
 
-const RECORD = 'deployment.json'
 /** Gas for the operator on the embedded chain: refilled to the second when below the first. */
 const OPERATOR_WEI_MIN = 10n ** 18n
 const OPERATOR_WEI = 1_000n * 10n ** 18n
@@ -131,7 +130,7 @@ async function refuseForgotten(rpc: Rpc, account: Address, directory: string): P
     ])
   ).map(numberOf) as [number, number]
   if (head <= UNRECORDED_BLOCKS_MAX && head <= sent) return
-  const text = `the chain in ${directory} has ${head} blocks, but ${join(directory, RECORD)}, \
+  const text = `the chain in ${directory} has ${head} blocks, but ${join(directory, DEPLOYMENT_RECORD)}, \
 which says where its contract is, does not exist; put that file back, or move ${directory} away to \
 begin an empty chain without the deposits of this one`
   throw new ChainError('deployment-unreadable', text)
@@ -250,7 +249,7 @@ async function findDeployBlock(rpc: Rpc, contract: Address): Promise<number> {
 
 /** Undefined only where there is no such file: a record that can't be read is not none. */
 async function readRecord(directory: string): Promise<Deployment | undefined> {
-  const path = join(directory, RECORD)
+  const path = join(directory, DEPLOYMENT_RECORD)
   try {
     return parseRecord(await readFile(path, 'utf8'))
   } catch (cause) {
@@ -279,7 +278,7 @@ function parseRecord(text: string): Deployment {
 }
 
 async function writeRecord(directory: string, deployment: Deployment): Promise<void> {
-  const path = join(directory, RECORD)
+  const path = join(directory, DEPLOYMENT_RECORD)
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const handle = await open(`${path}.writing`, 'w', 0o600)
   try {

@@ -3,7 +3,9 @@
 // others shows only those. Called by the server's start-up; refuses a directory another server
 // uses.
 
+import { existsSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Address } from '../ethereum/address.ts'
 import { type Anvil, EMBEDDED_CHAIN_ID, freePort, startAnvil } from './anvil.ts'
 import { ChainError, reasonOf } from './error.ts'
@@ -11,7 +13,13 @@ import { quantity, type Rpc } from './jsonrpc.ts'
 import { lockDirectory } from './lock.ts'
 import { ANSWER_BYTES_MAX, openRpc } from './rpc.ts'
 import { blockNumber, createSaver, type Saver } from './saver.ts'
-import { type ChainLog, type LoadedSnapshot, type OpenForWriting, readNewest } from './snapshot.ts'
+import {
+  type ChainLog,
+  DEPLOYMENT_RECORD,
+  type LoadedSnapshot,
+  type OpenForWriting,
+  readNewest,
+} from './snapshot.ts'
 import { openSocketRpc } from './socket.ts'
 
 /** The running embedded chain. */
@@ -112,6 +120,12 @@ async function launch(
 ): Promise<{ anvil: Anvil; loaded: LoadedSnapshot | undefined }> {
   const { directory, port, log } = context
   const loaded = await readNewest(directory, log)
+  const record = join(directory, DEPLOYMENT_RECORD)
+  if (loaded === undefined && existsSync(record)) {
+    const text = `${record} names a contract, but there is no snapshot of its chain: put state.* \
+back, or move ${directory} away to begin an empty chain without the deposits of this one`
+    throw new ChainError('snapshot-unreadable', text)
+  }
   const loadState = loaded === undefined ? {} : { loadState: loaded.file }
   const anvil = await startAnvil({ port, directory, ...loadState })
   // anvil has read it; unpacked it is ten times the size of the snapshot.

@@ -10,6 +10,9 @@ import { createGunzip } from 'node:zlib'
 import { ChainError, reasonOf } from './error.ts'
 
 /** A line for the server's log: machine-readable fields and a sentence. */
+/** Written beside the snapshots by deploy.ts: which contract is on this chain. */
+export const DEPLOYMENT_RECORD = 'deployment.json'
+
 export type ChainLog = (event: object, text: string) => void
 
 /** The generation that was read and the file anvil loads it from. */

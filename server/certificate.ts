@@ -65,6 +65,12 @@ export function loadOperatorCertificate(
   const nowSeconds = Math.floor(now() / 1000)
   if (certificate !== 'auto') return readPair(certificate.cert, certificate.key, nowSeconds)
   if (!existsSync(paths.serverCertificate)) {
+    const left = [paths.caCertificate, paths.caKey, paths.serverKey].filter((p) => existsSync(p))
+    if (left.length > 0) {
+      // Another identity would lock out every device that knows this one: never by itself.
+      throw refused(`${paths.serverCertificate} is gone: put it back. To begin with a new identity, \
+which every device must be enrolled for again, remove ${left.join(', ')} too`)
+    }
     const made = makeOperatorCertificates({
       operatorName: config.operator.name,
       nowSeconds,

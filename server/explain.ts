@@ -73,27 +73,40 @@ function diskFull(error: unknown): Error | undefined {
   return diskFull(error.cause)
 }
 
+/** A failure in words; `isOurs`: nobody foresaw it, so its stack belongs in the log. */
+export interface Explained {
+  readonly reason: string
+  readonly exitCode: number
+  readonly isOurs: boolean
+}
+
 /** Any failure that ends the server, as a line and an exit code. */
-export function explain(error: unknown): { readonly reason: string; readonly exitCode: number } {
+export function explain(error: unknown): Explained {
   const full = diskFull(error)
   if (full !== undefined) {
     const detail = oneLine(full.message)
     const reason = `the disk is full, nothing was lost: free some space and start again (${detail})`
-    return { reason, exitCode: EXIT_UNAVAILABLE }
+    return { reason, exitCode: EXIT_UNAVAILABLE, isOurs: false }
   }
   const text = oneLine(error instanceof Error ? error.message : String(error))
-  if (error instanceof StartError) return { reason: text, exitCode: error.exitCode }
+  if (error instanceof StartError) {
+    return { reason: text, exitCode: error.exitCode, isOurs: false }
+  }
   if (error instanceof ChainError) {
     const exitCode = CONFIGURATION_CODES.has(error.code) ? EXIT_CONFIGURATION : EXIT_UNAVAILABLE
     const hint = error.code === 'chain-unreachable' ? '; start that node, or correct chain.rpc' : ''
-    return { reason: `${text}${hint}`, exitCode }
+    return { reason: `${text}${hint}`, exitCode, isOurs: false }
   }
   switch (systemCode(error)) {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return { reason: `a file or folder may not be written: ${text}`, exitCode: EXIT_PERMISSION }
+      return {
+        reason: `a file or folder may not be written: ${text}`,
+        exitCode: EXIT_PERMISSION,
+        isOurs: false,
+      }
     default:
-      return { reason: text, exitCode: EXIT_UNAVAILABLE }
+      return { reason: text, exitCode: EXIT_UNAVAILABLE, isOurs: true }
   }
 }

@@ -32,6 +32,8 @@ export interface PublicDeps {
   readonly runtime: () => Runtime
   readonly facts: OperatorFacts
   readonly embedded: EmbeddedServices | undefined
+  /** Where access points send their requests, for what `device create` prints. */
+  readonly radiusPorts: { readonly auth: number; readonly accounting: number }
   /** The URL devices reach this server under. */
   readonly baseUrl: () => string
   /** The node devices use on a chain that is not embedded. */
@@ -164,5 +166,6 @@ function operatorAnswer(deps: PublicDeps): object {
     serverName: certificate.serverName,
     certificates: certificate.certificates,
     tariffs,
+    radius: deps.radiusPorts,
   }
 }

@@ -51,6 +51,8 @@ const LOG_ONCE_PER_MS = 10_000
 const LOG_LINES_MAX = 200
 /** Closing takes well under a second; whoever waits for us (a service manager) waits seconds. */
 const STOP_MAX_MS = 3_000
+/** Signals this close together are one wish. */
+const ONE_SIGNAL_MS = 500
 
 /** Runs until a signal ends it; resolves with the process's exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
@@ -59,6 +61,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   process.on('SIGHUP', () => undefined)
   const undo: Undo = []
   let log: Log | undefined
+  let failure: ReturnType<typeof explain> | undefined
   try {
     const paths = openDataDirectory(options.dataDir)
     const lock = lockDirectory(paths.directory)
@@ -66,21 +69,24 @@ export async function serve(options: ServeOptions): Promise<number> {
     const isDefault = options.configPath === undefined
     const source: ConfigSource = { path: options.configPath ?? paths.config, isDefault }
     const read = readConfig(source, randomBytes)
-    if ('problems' in read) return reportProblems(source, read.problems)
+    if ('problems' in read) {
+      await takeDown(undo, undefined)
+      return reportProblems(source, read.problems)
+    }
     log = createLog(read.config.log.level)
     for (const warning of read.warnings) log.warn({ path: warning.path }, warning.message)
     const { failed } = await start({ config: read.config, source, paths, log, undo, asked })
     const signal = await Promise.race([asked.signal, failed])
     log.info(`stopping: ${signal}`)
-    return 0
   } catch (error) {
-    const { reason, exitCode } = explain(error)
-    log?.fatal({ err: error }, reason)
-    process.stderr.write(`datanet: ${reason}\n`)
-    return exitCode
-  } finally {
-    await takeDown(undo, log)
+    failure = explain(error)
+    // What can be explained needs no stack.
+    log?.fatal(failure.isOurs ? { err: error } : {}, failure.reason)
   }
+  await takeDown(undo, log)
+  if (failure === undefined) return 0
+  process.stderr.write(`datanet: ${failure.reason}\n`)
+  return failure.exitCode
 }
 
 /** One part that can't be stopped must not keep the others running. */
@@ -101,15 +107,23 @@ interface Asked {
 }
 
 /**
- * The first of the signals. The second one, whichever it is, finds no handler any more and ends the
- * process at once; a part that hangs while it starts or stops is not waited for much longer.
+ * The first of the signals. A second one, whichever it is, ends the process at once, but not where
+ * it comes with the first: a shell sends Ctrl-C to the whole group, and npm passes it on again.
+ * A part that hangs while it starts or stops is not waited for much longer.
  */
 function signalled(signals: readonly NodeJS.Signals[]): Asked {
   const first = Promise.withResolvers<NodeJS.Signals>()
   let already = false
+  let firstAtMs = 0
   const listener = (signal: NodeJS.Signals): void => {
+    if (already) {
+      if (performance.now() - firstAtMs < ONE_SIGNAL_MS) return
+      for (const each of signals) process.removeListener(each, listener)
+      process.kill(process.pid, signal)
+      return
+    }
     already = true
-    for (const each of signals) process.removeListener(each, listener)
+    firstAtMs = performance.now()
     // Nothing is lost: what anyone was told is on disk, and the kernel ends the embedded chain.
     setTimeout(() => process.exit(0), STOP_MAX_MS).unref()
     first.resolve(signal)
@@ -201,6 +215,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
       ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
       ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload, now: Date.now },
       logRate: rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX),
+      radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
       durableBlock: chain.durableBlock,
       readiness: () => readiness(chain, current()),
       publicUrl: () => runtime.config.http.publicUrl,

@@ -30,7 +30,8 @@ interface Mintable is IERC20 {
     function mint(address to, uint256 amount) external;
 }
 
-/// @notice Deploys the committed artifacts and speaks BLS, so that a test can make any proof itself.
+/// @notice Deploys the committed artifacts and speaks BLS, so that a test can make any proof
+/// itself.
 abstract contract Base {
     Vm internal constant vm = Vm(0x7109709ECfa91a80626fF3989D68f67F5b1DD12D);
     uint256 internal constant START = 1_800_000_000;

@@ -34,17 +34,13 @@ t.test('every other text is refused', async (t) => {
   }
 })
 
-t.test('printing and reading are each other’s inverse', async () => {
-  fc.assert(
-    fc.property(
-      fc.bigInt(1n, 2n ** 96n - 1n),
-      fc.integer({ min: 0, max: 36 }),
-      (amount, decimals) => {
-        return parseAmount(formatAmount(amount, decimals), decimals) === amount
-      },
-    ),
-    { seed: 1 },
+t.test('printing and reading are each other’s inverse', async (t) => {
+  const inverse = fc.property(
+    fc.bigInt(1n, 2n ** 96n - 1n),
+    fc.integer({ min: 0, max: 36 }),
+    (amount, decimals) => parseAmount(formatAmount(amount, decimals), decimals) === amount,
   )
+  t.doesNotThrow(() => fc.assert(inverse, { seed: 1 }))
 })
 
 t.test('amounts are shown without trailing zeros', async (t) => {

@@ -351,12 +351,14 @@ t.test('X8 secrets of 0 to 1025 octets', async (t) => {
 t.test('X7 no constant guess passes: digests that are no UTF-8 are told apart', async (t) => {
   // npm radius compares digests as UTF-8 text, where all of these octets become the same character.
   const bytes = sealed(1)
+  const accepted: number[] = []
   for (let i = 0; i < 2_000; i++) {
     const guess = Buffer.from(bytes)
     guess.fill(0x80 + (i & 0x7f), 22, 38)
     guess.writeUInt16BE(i, 36)
-    if (refusalOf(() => openRequest(guess, secret, strict)) === 'accepted') t.fail(`guess ${i}`)
+    if (refusalOf(() => openRequest(guess, secret, strict)) === 'accepted') accepted.push(i)
   }
+  t.same(accepted, [])
 })
 
 t.test('the packet given is never changed', async (t) => {

@@ -61,6 +61,7 @@ t.test('RFC 2868 §3.5 Tunnel-Password: lengths, salt, the definition step by st
 })
 
 t.test('FR-GV: another secret never reads beyond the value', async (t) => {
+  const outcomes = new Set<string>()
   for (let i = 0; i < 500; i++) {
     const hidden = hideTunnelPassword(
       octets(i % 240, `${i}`),
@@ -72,9 +73,9 @@ t.test('FR-GV: another secret never reads beyond the value', async (t) => {
       const plain = revealTunnelPassword(hidden, authenticator, other)
       if (plain.length > hidden.length - 3) throw new Error(`${plain.length} of ${hidden.length}`)
     }
-    const outcome = refusalOf(run)
-    if (outcome !== 'accepted' && outcome !== 'hidden-malformed') t.fail(`${i}: ${outcome}`)
+    outcomes.add(refusalOf(run))
   }
+  t.same([...outcomes].sort(), ['accepted', 'hidden-malformed'])
 })
 
 t.test('Ascend secrets (encrypt=3)', async (t) => {

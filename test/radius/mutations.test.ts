@@ -91,6 +91,7 @@ t.test(
 )
 
 t.test('random attribute lists are named, and a raw value carries its octets', async (t) => {
+  const wrong: number[] = []
   for (let i = 0; i < 5_000; i++) {
     const attributes = Array.from({ length: pick(6) }, () => ({
       type: [26, 26, 241, 245, 92, 79, 64, 69, 97, 1 + pick(255)][pick(10)] ?? 1,
@@ -101,7 +102,7 @@ t.test('random attribute lists are named, and a raw value carries its octets', a
         value.writeUInt32BE([9, 311, 14_122, 24_757][pick(4)] ?? 9, 0)
     }
     const named = decodeNamed(dictionary, attributes, { secret, authenticator: octets(16, 'a') })
-    if (named.some(({ raw, value }) => raw === true && !Buffer.isBuffer(value)))
-      t.fail(`round ${i}`)
+    if (named.some(({ raw, value }) => raw === true && !Buffer.isBuffer(value))) wrong.push(i)
   }
+  t.same(wrong, [])
 })

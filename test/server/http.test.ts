@@ -70,6 +70,7 @@ async function rig(t: { teardown(f: () => Promise<void>): void }, change: Partia
       ...{
         now: () => 1_030_000,
         logRate: rateLimited(1_000, 10),
+        radiusPorts: { auth: 1812, accounting: 1813 },
         reload: () => [],
         readiness: () => undefined,
         publicUrl: () => null,
@@ -129,6 +130,7 @@ t.test('GET /v1/operator has every field of the contract with devices', async (t
         ...{ intervalSeconds: 60, intervalMegabytes: 10, missedMax: 2, graceSeconds: 0 },
       },
     ],
+    radius: { auth: 1812, accounting: 1813 },
   })
 })
 
