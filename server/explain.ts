@@ -28,6 +28,7 @@ const CONFIGURATION_CODES = new Set([
   'dev-key-on-public-chain',
   'operator-mismatch',
   'deployment-unreadable',
+  'snapshot-unreadable',
 ])
 
 const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, ' ')

@@ -2,9 +2,10 @@
 // certificate, contract and deposits, and the same device still gets in.
 
 import { X509Certificate } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import t from 'tap'
+import { failToStart } from './failing.ts'
 import {
   createDevice,
   eapolTest,
@@ -52,4 +53,32 @@ t.test('kill -9, then npm start without a network', async (t) => {
   t.match(readFileSync(join(data, 'chain', 'deployment.json'), 'utf8'), /contract/)
   await second.stop()
   await second.logged((line) => line['msg'] === 'stopped')
+})
+
+t.test('what devices rely on is never replaced in silence', async (t) => {
+  const directory = temporaryDirectory(t)
+  const config = testConfig()
+  const first = await startServer(t, { directory, config })
+  const device = await createDevice(first, 'judy')
+  t.equal(await first.stop(), 0)
+  const data = join(directory, 'data')
+  const kept = join(directory, 'kept')
+  mkdirSync(kept)
+  const snapshots = readdirSync(join(data, 'chain')).filter((name) => name.startsWith('state.'))
+  t.ok(snapshots.length > 0)
+  const cases: [string[], RegExp][] = [
+    [['server.crt'], /server\.crt is gone: put it back/],
+    [snapshots.map((name) => join('chain', name)), /no snapshot of its chain: put state\.\* back/],
+    [[join('chain', 'deployment.json')], /deployment\.json/],
+  ]
+  for (const [names, said] of cases) {
+    for (const name of names) renameSync(join(data, name), join(kept, basename(name)))
+    const failed = await failToStart({ directory, config })
+    t.equal(failed.code, 78, `${names}`)
+    t.match(failed.said.at(-1), said)
+    t.equal(failed.out, '')
+    for (const name of names) renameSync(join(kept, basename(name)), join(data, name))
+  }
+  const again = await startServer(t, { directory, config })
+  t.ok((await eapolTest(again, device.directory)).ok, 'put back, all is as it was')
 })
