@@ -37,7 +37,7 @@ export function readArguments<
 
 /** The error for a wrong use of `verb`, with the way to its help. */
 export function usage(verb: string, problem: string): CommandError {
-  return new CommandError(Exit.usage, `${problem}; see: datanet ${verb} --help`)
+  return new CommandError(Exit.usage, `${problem}; see: npx datanet ${verb} --help`)
 }
 
 function split<Options extends ParseArgsOptionsConfig>(

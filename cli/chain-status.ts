@@ -2,10 +2,9 @@
 // never opens the chain's files: those belong to the server while it runs.
 
 import { existsSync } from 'node:fs'
-import { DeviceError } from '../device/error.ts'
 import { refusalOf } from '../device/http.ts'
 import { readArguments } from './arguments.ts'
-import { adminRequest, configPath, dataDirectory, readConfigText, serverUrl } from './data.ts'
+import { askServer, configPath, dataDirectory, readConfigText, serverUrl } from './data.ts'
 import { CommandError, Exit } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -41,16 +40,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 }
 
 async function ask(dataDir: string, url: string): Promise<object> {
-  try {
-    const answer = await adminRequest({ dataDir, url, path: '/v1/chain/status' }, {})
-    const { status, body } = answer
-    if (status === 200 && typeof body === 'object' && body !== null) return body
-    throw new CommandError(Exit.unavailable, `the server at ${url}: ${refusalOf(answer)}`)
-  } catch (error) {
-    if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
-    const way = 'start it with `npm start`'
-    throw new CommandError(Exit.unavailable, `no server answers at ${url}; ${way}`, error)
-  }
+  const answer = await askServer({ dataDir, url, path: '/v1/chain/status' }, {})
+  const { status, body } = answer
+  if (status === 200 && typeof body === 'object' && body !== null) return body
+  throw new CommandError(Exit.unavailable, `the server at ${url}: ${refusalOf(answer)}`)
 }
 
 function describe(status: Readonly<Record<string, unknown>>): string[] {
@@ -66,8 +59,15 @@ function describe(status: Readonly<Record<string, unknown>>): string[] {
   return [
     `chain      ${shown('chainId')} at ${shown('rpc')}: ${state}${age}`,
     `contract   ${shown('contract')}, operator ${shown('operatorId')}`,
-    `token      ${shown('token')}`,
+    `token      ${tokenText(status['token']) ?? shown('token')}`,
     `block      ${shown('block')}, durable ${shown('durableBlock')}`,
     `heard      ${heard}`,
   ]
+}
+
+function tokenText(value: unknown): string | undefined {
+  const token = (value ?? {}) as { symbol?: unknown; address?: unknown; decimals?: unknown }
+  const { symbol, address, decimals } = token
+  if (typeof symbol !== 'string' || typeof address !== 'string') return undefined
+  return `${symbol} ${address}, ${Number(decimals)} decimals`.replace(/\p{C}+/gu, ' ')
 }

@@ -4,8 +4,9 @@
 
 import { randomBytes } from 'node:crypto'
 import { realpathSync, statSync } from 'node:fs'
-import { parseCidr } from '../config/address.ts'
+import { type Cidr, isLoopback, parseCidr } from '../config/address.ts'
 import { addClient } from '../config/edit.ts'
+import { NAME, NAME_RULE } from '../config/schema.ts'
 import { newSecret } from '../config/secret.ts'
 import { DeviceError } from '../device/error.ts'
 import { refusalOf } from '../device/http.ts'
@@ -17,6 +18,7 @@ import {
   configPath,
   dataDirectory,
   endpointIn,
+  publicUrlIn,
   readConfigText,
   serverUrl,
 } from './data.ts'
@@ -43,12 +45,11 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     positionals: ['NAME', 'IP|CIDR'],
     options: { config: { type: 'string' }, data: { type: 'string' }, json: { type: 'boolean' } },
   })
+  const range = readWords(words.NAME, words['IP|CIDR'])
   const dataDir = dataDirectory(flags.data, terminal)
   const path = configPath(flags.config, dataDir)
   const before = await readConfigText(path)
   const client = { name: words.NAME, ipaddr: words['IP|CIDR'], secret: newSecret(randomBytes(32)) }
-  const range = parseCidr(client.ipaddr)
-  if (typeof range === 'string') throw usage('client add', `${client.ipaddr} ${range}`)
   const added = addClient(before, client)
   if ('problems' in added) {
     const [problem] = added.problems
@@ -75,8 +76,32 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     terminal.out(`  accounting      port ${ports.accounting}, interim updates on`)
     terminal.out(`  shared secret   ${client.secret}`)
   }
+  for (const warning of warnings(range, added.text)) terminal.err(warning)
   terminal.err(reload.said)
   return Exit.ok
+}
+
+function readWords(name: string, ipaddr: string): Cidr {
+  const range = parseCidr(ipaddr)
+  if (typeof range === 'string') throw usage('client add', `${ipaddr} ${range}`)
+  if (!NAME.test(name)) throw usage('client add', `NAME ${JSON.stringify(name)} ${NAME_RULE}`)
+  return range
+}
+
+function warnings(range: Cidr, configText: string): string[] {
+  const said: string[] = []
+  if (range.prefix === 0) {
+    const risk = 'whoever learns the secret is let in from anywhere; name the access point alone'
+    said.push(`warning: ${range.text} is every address: ${risk}`)
+  }
+  // Devices are told this server's own URL, which names itself to nobody else's machine.
+  const { host } = endpointIn(configText, ['http', 'listen'], { host: '127.0.0.1', port: 8080 })
+  const listensHere = ['0.0.0.0', '::', '127.0.0.1', '::1', 'localhost'].includes(host)
+  if (!isLoopback(range) && listensHere && publicUrlIn(configText) === undefined) {
+    const way = 'set it to the URL they reach this server under'
+    said.push(`warning: http.public_url is not set, so devices behind it could not pay: ${way}`)
+  }
+  return said
 }
 
 async function tellServer(dataDir: string, text: string): Promise<{ done: boolean; said: string }> {
@@ -84,13 +109,13 @@ async function tellServer(dataDir: string, text: string): Promise<{ done: boolea
     const url = serverUrl(text)
     const answer = await adminRequest({ dataDir, url, path: '/v1/reload' }, { method: 'POST' })
     if (answer.status === 200) return { done: true, said: 'the running server has read it' }
-    const said = `the running server goes on without it: ${refusalOf(answer)}`
+    const said = `not reloaded: the running server goes on without it: ${refusalOf(answer)}`
     return { done: false, said }
   } catch (error) {
     if (!(error instanceof DeviceError || error instanceof CommandError)) throw error
     const down = error instanceof DeviceError && error.code === 'unavailable'
-    const next = 'it will be read at the next start'
-    return { done: false, said: down ? `no server runs; ${next}` : `${error.message}; ${next}` }
+    const reason = down ? 'no server runs' : error.message
+    return { done: false, said: `not reloaded: ${reason}; it will be read at the next start` }
   }
 }
 

@@ -1,12 +1,14 @@
 // Where the operator's own verbs look: the data directory, its configuration file, and the HTTP
-// side of the server that runs from it. Only for serve, check, client add and chain status.
+// side of the server that runs from it. Only for the operator's verbs: serve, check, reload, …
 
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import type { Endpoint } from '../config/config.ts'
 import { holdReferences } from '../config/document.ts'
 import { parseEndpoint } from '../config/values.ts'
+import { DeviceError } from '../device/error.ts'
 import { type JsonAnswer, type JsonRequest, requestJson } from '../device/http.ts'
 import { httpUrl } from '../server/banner.ts'
 import { CommandError, Exit } from './exit.ts'
@@ -56,6 +58,12 @@ export function endpointIn(
   return endpoint ?? fallback
 }
 
+/** `http.public_url` of a configuration, undefined where it is null or not there. */
+export function publicUrlIn(configText: string): string | undefined {
+  const value: unknown = parseDocument(holdReferences(configText)).getIn(['http', 'public_url'])
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
 /** Base URL of the server that runs from this configuration, for a program on the same machine. */
 export function serverUrl(configText: string): string {
   const endpoint = endpointIn(configText, ['http', 'listen'], { host: '127.0.0.1', port: 8080 })
@@ -73,13 +81,14 @@ export function serverUrl(configText: string): string {
  * token
  * opens the whole server, so no flag or variable can send it to another host. Throws
  * CommandError 69
- * where no server answers, 77 where the token is not readable or not accepted.
+ * where there is no token, 77 where it is not readable, not accepted, or gone while a server runs;
+ * DeviceError 'unavailable' where no server answers.
  */
 export async function adminRequest(
   place: { readonly dataDir: string; readonly url: string; readonly path: string },
   request: JsonRequest,
 ): Promise<JsonAnswer> {
-  const bearer = await readAdminToken(place.dataDir)
+  const bearer = await readAdminToken(place)
   const answer = await requestJson(`${place.url}${place.path}`, { ...request, bearer })
   if (answer.status === 401 || answer.status === 403) {
     const problem = `the server at ${place.url} does not accept the token of ${place.dataDir}`
@@ -88,15 +97,52 @@ export async function adminRequest(
   return answer
 }
 
-async function readAdminToken(dataDir: string): Promise<string> {
+/** `adminRequest` for a verb that can do nothing without a server: no answer is CommandError 69. */
+export async function askServer(
+  place: { readonly dataDir: string; readonly url: string; readonly path: string },
+  request: JsonRequest,
+): Promise<JsonAnswer> {
+  try {
+    return await adminRequest(place, request)
+  } catch (error) {
+    if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
+    const way = 'start it with `npm start`'
+    throw new CommandError(Exit.unavailable, `no server answers at ${place.url}; ${way}`, error)
+  }
+}
+
+async function readAdminToken({
+  dataDir,
+  url,
+}: {
+  readonly dataDir: string
+  readonly url: string
+}): Promise<string> {
   const path = join(dataDir, 'admin-token')
   try {
     return (await readFile(path, 'utf8')).trim()
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     const absent = code === 'ENOENT' || code === 'ENOTDIR'
+    if (!absent) {
+      throw new CommandError(Exit.permission, `${path} cannot be read (${code})`, error)
+    }
+    // A directory that was never started is the wrong one, whatever answers under the URL.
+    if (existsSync(dataDir) && (await serverAnswers(url))) {
+      const gone = `${path} does not exist though a server answers at ${url}`
+      const way = 'restart the server, it makes a new one'
+      throw new CommandError(Exit.permission, `${gone}: ${way}`, error)
+    }
     const way = 'run `npm start` once, or name the data directory with --data'
-    const problem = absent ? `${path} does not exist; ${way}` : `${path} cannot be read (${code})`
-    throw new CommandError(absent ? Exit.unavailable : Exit.permission, problem, error)
+    throw new CommandError(Exit.unavailable, `${path} does not exist; ${way}`, error)
+  }
+}
+
+async function serverAnswers(url: string): Promise<boolean> {
+  try {
+    await requestJson(`${url}/healthz`)
+    return true
+  } catch {
+    return false
   }
 }

@@ -4,18 +4,25 @@
 
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { relative, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { formatAmount, parseAmount } from '../device/amounts.ts'
 import { type ChainLink, openChain, readChain } from '../device/chain.ts'
 import { type EnrolledDevice, enrolDevice, newAccountKey } from '../device/enrol.ts'
 import { refuseExisting, writeFolder } from '../device/folder.ts'
-import { depositTokens } from '../device/funds.ts'
+import { depositTokens, faucetLimit, faucetMost } from '../device/funds.ts'
 import { parseOperatorUrl } from '../device/http.ts'
 import { parseName } from '../device/name.ts'
-import { askOperator, type ProvenOperator, proveOperator } from '../device/operator.ts'
+import {
+  askOperator,
+  isEmbedded,
+  type OperatorAnswer,
+  type ProvenOperator,
+  proveOperator,
+} from '../device/operator.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { readArguments, usage } from './arguments.ts'
 import { CommandError, Exit, exitOf } from './exit.ts'
+import { command, near, testLine } from './next.ts'
 import { newPassword } from './password.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -39,7 +46,8 @@ certificate has to be the one in the contract.
   --json               the result as JSON on stdout
 
 The wallet's password comes from $DATANET_PASSWORD, else it is asked for. It also opens NAME.p12.
-Exit codes: 64 usage, 69 no operator or not to be trusted, 73 DIR exists, 77 permission.
+Exit codes: 64 usage, 69 no operator or not to be trusted, no folder to make DIR in, or more than a
+faucet gives; 73 DIR exists, 77 permission.
 `
 
 const options = {
@@ -68,8 +76,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     flags.operator ?? (terminal.env['DATANET_OPERATOR'] || DEFAULT_OPERATOR),
   )
   const answer = await askOperator(url)
-  const { decimals } = answer.token
-  const amount = flags.deposit === undefined ? undefined : parseAmount(flags.deposit, decimals)
+  const amount = flags.deposit === undefined ? undefined : readDeposit(flags.deposit, answer)
   const link = openChain(answer.rpc)
   try {
     const nowSeconds = Math.floor(terminal.now() / 1000)
@@ -91,11 +98,31 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       amount === undefined
         ? undefined
         : await firstDeposit({ amount, accountKey, operator, directory }, link, terminal)
-    report({ enrolled, operator, directory, amount, transactionHash }, flags.json, terminal)
+    const made = {
+      enrolled,
+      operator,
+      directory,
+      amount,
+      transactionHash,
+      ssidGiven: ssid !== undefined,
+    }
+    report(made, flags.json, terminal)
     return Exit.ok
   } finally {
     link.close()
   }
+}
+
+/** A new account has no tokens: on an embedded chain more than the faucet gives can only fail. */
+function readDeposit(text: string, { token, rpc }: OperatorAnswer): bigint {
+  const amount = parseAmount(text, token.decimals)
+  const most = faucetMost(token)
+  if (isEmbedded(rpc) && amount > most) {
+    const sum = `${formatAmount(most, token.decimals)} ${token.symbol}`
+    const problem = `--deposit ${text} is more than the ${sum} a device can draw at once`
+    throw new CommandError(Exit.unavailable, `${problem}: ${faucetLimit(token)}`)
+  }
+  return amount
 }
 
 async function readKey(file: string): Promise<{ path: string; pem: string }> {
@@ -142,7 +169,8 @@ async function firstDeposit(
     return await depositTokens({ ...deposit, token }, { rpc, chain, progress, nowSeconds })
   } catch (error) {
     const { message } = exitOf(error)
-    const again = `datanet device topup ${near(directory)} ${formatAmount(amount, token.decimals)}`
+    const sum = formatAmount(amount, token.decimals)
+    const again = command('device', 'topup', near(directory), sum)
     const problem = `the device is made, but its deposit failed: ${message}; go on with: ${again}`
     throw new CommandError(Exit.unavailable, problem, error)
   }
@@ -154,6 +182,7 @@ interface Made {
   readonly directory: string
   readonly amount: bigint | undefined
   readonly transactionHash: string | undefined
+  readonly ssidGiven: boolean
 }
 
 function report(made: Made, json: boolean | undefined, terminal: Terminal): void {
@@ -175,14 +204,18 @@ function report(made: Made, json: boolean | undefined, terminal: Terminal): void
   terminal.out(`escrow    ${deposit} ${symbol} with operator ${operator.operatorId}`)
   terminal.out(`valid     until ${new Date(notAfter * 1000).toISOString()}`)
   terminal.out(`profiles  in ${near(directory)}/, for the network "${ssid}"`)
-  if (amount === undefined) terminal.out(`topup     npx datanet device topup ${near(directory)} 10`)
-  terminal.out(
-    `test      eapol_test -c ${near(directory)}/wpa_supplicant.conf -a 127.0.0.1 -p 1812 -s SECRET`,
-  )
-}
-
-/** DIR as a person would type it from here. */
-function near(directory: string): string {
-  const path = relative('', directory)
-  return path === '' || path.startsWith('..') ? directory : path
+  if (!made.ssidGiven) {
+    const any = 'any network of this operator (name one with --ssid)'
+    terminal.out(`          wpa_supplicant.conf: ${any}`)
+  }
+  if (amount === undefined) {
+    terminal.out(`topup     ${command('device', 'topup', near(directory), '10')}`)
+  }
+  const { kind, operatorUrl } = device
+  const authPort = operator.radius?.auth
+  terminal.out(`test      ${testLine({ directory, kind, operatorUrl, authPort })}`)
+  if (kind === 'direct') {
+    const told = "the device's own OpenSSL must be told of secp256k1 in the same way"
+    terminal.out(`          ${told}: start wpa_supplicant with that OPENSSL_CONF, as a full path`)
+  }
 }

@@ -1,17 +1,19 @@
-// `datanet device topup`: more tokens in escrow for a device that exists. The operator's answer is
-// not needed: operator, contract and node are the ones DIR was enrolled with.
+// `datanet device topup`: more tokens in escrow for a device that exists, with the operator, the
+// contract and the node DIR was enrolled with; never with one that has taken the operator's place.
 
 import { resolve } from 'node:path'
 import { formatAmount, parseAmount } from '../device/amounts.ts'
 import { openChain, readChain } from '../device/chain.ts'
 import { DeviceError } from '../device/error.ts'
-import { readDevice, readFolderFile } from '../device/folder.ts'
+import { type DeviceFile, readDevice, readFolderFile } from '../device/folder.ts'
 import { depositTokens } from '../device/funds.ts'
 import { openAccount } from '../device/keystore.ts'
+import { askOwnOperator, changeSince, isEmbedded } from '../device/operator.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import { readArguments } from './arguments.ts'
-import { Exit } from './exit.ts'
+import { CommandError, Exit } from './exit.ts'
+import { enrolAgain } from './next.ts'
 import { knownPassword } from './password.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -24,7 +26,8 @@ tokens and needs a little of the chain's coin for gas.
   --json   {"account", "operatorId", "amount", "deposit", "token", "decimals", "transactionHash"}
 
 The wallet's password comes from $DATANET_PASSWORD, else it is asked for.
-Exit codes: 64 usage, 69 operator or chain does not answer or tokens are missing, 77 password.
+Exit codes: 64 usage, 69 operator or chain does not answer or tokens are missing, 77 password,
+78 DIR is damaged or the operator is another one now.
 `
 
 /** Deposits and prints the new escrow. */
@@ -38,6 +41,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const device = await readDevice(directory)
   const { token, operatorId, operatorUrl, contract, account } = device
   const amount = parseAmount(words.AMOUNT, token.decimals)
+  await refuseChanged(device, directory)
   const wallet = await readFolderFile(directory, 'wallet.json')
   const accountKey = await openAccount(wallet, await knownPassword(terminal))
   if (accountOf(accountKey) !== account) {
@@ -66,4 +70,17 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   } finally {
     link.close()
   }
+}
+
+/** A deposit with a contract or an id the operator has left would pay for nothing. */
+async function refuseChanged(device: DeviceFile, directory: string): Promise<void> {
+  const operator = await askOwnOperator(device.operatorUrl).catch((error) => {
+    // A chain of its own goes on without the operator; the embedded one is down with it.
+    if (isEmbedded(device.rpc) || !(error instanceof DeviceError)) throw error
+    return undefined
+  })
+  const change = operator === undefined ? undefined : changeSince(device, operator)
+  if (change === undefined) return
+  const again = enrolAgain(device, directory)
+  throw new CommandError(Exit.configuration, `${change}: enrol again with: ${again}`)
 }

@@ -2,6 +2,7 @@
 // on stderr and an exit code. Verbs load only when called, so `datanet secret` never waits for a
 // chain library.
 
+import { readFileSync } from 'node:fs'
 import { CommandError, Exit, exitOf } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -53,6 +54,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./chain-status.ts'),
   },
   {
+    name: 'reload',
+    summary: 'tell the running server to read its configuration again',
+    load: () => import('./reload.ts'),
+  },
+  {
     name: 'client add',
     summary: 'let an access point use this server',
     load: () => import('./client-add.ts'),
@@ -80,6 +86,10 @@ async function dispatch(args: readonly string[], terminal: Terminal): Promise<nu
     for (const line of overview()) terminal.out(line)
     return Exit.ok
   }
+  if (first === '--version' || first === '-v' || first === 'version') {
+    terminal.out(version())
+    return Exit.ok
+  }
   const verb = verbs.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))
   if (verb === undefined) return unknownVerb(args, terminal)
   const words = args.slice(verb.name.split(' ').length)
@@ -92,6 +102,11 @@ async function dispatch(args: readonly string[], terminal: Terminal): Promise<nu
   return command.run(words, terminal)
 }
 
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
 function overview(prefix = ''): string[] {
   const listed = verbs.filter(({ name }) => name.startsWith(prefix))
   return [
@@ -99,7 +114,7 @@ function overview(prefix = ''): string[] {
     '',
     ...listed.map(({ name, summary }) => `  ${name.padEnd(15)} ${summary}`),
     '',
-    'datanet VERB --help explains each.',
+    'datanet VERB --help explains each; datanet --version prints the version.',
   ]
 }
 
@@ -108,7 +123,7 @@ function unknownVerb(args: readonly string[], terminal: Terminal): number {
   const group = `${first} `
   if (!verbs.some(({ name }) => name.startsWith(group))) {
     const shown = JSON.stringify(first.slice(0, 40))
-    throw new CommandError(Exit.usage, `no verb ${shown}; datanet --help lists them`)
+    throw new CommandError(Exit.usage, `no verb ${shown}; npx datanet --help lists them`)
   }
   if (second === '--help' || second === '-h') {
     for (const line of overview(group)) terminal.out(line)
@@ -119,6 +134,6 @@ function unknownVerb(args: readonly string[], terminal: Terminal): number {
     second === undefined ? `"${first}" is half a verb` : `no verb "${first} ${second.slice(0, 40)}"`
   throw new CommandError(
     Exit.usage,
-    `${problem}: there is ${known.join(', ')}; see: datanet --help`,
+    `${problem}: there is ${known.join(', ')}; see: npx datanet --help`,
   )
 }

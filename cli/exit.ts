@@ -44,7 +44,7 @@ const exitOfSystem: Readonly<Record<string, ExitCode>> = {
   EPERM: Exit.permission,
   EROFS: Exit.permission,
   EEXIST: Exit.exists,
-  ENOTDIR: Exit.exists,
+  ENOTDIR: Exit.usage,
   ENOENT: Exit.usage,
   EISDIR: Exit.usage,
 }

@@ -8,8 +8,8 @@ export const help = `usage: datanet serve [--config FILE] [--data DIR]
 
 Runs the operator: RADIUS and EAP-TLS for access points, the HTTP side for devices, and the
 embedded chain where the configuration asks for it. Prints what to do next when it is ready;
-logs are JSON on stderr. Stop it with Ctrl-C or SIGTERM; SIGHUP reads clients and certificates
-again.
+logs are JSON on stderr. Stop it with Ctrl-C or SIGTERM; SIGHUP or "datanet reload" reads
+clients and certificates again.
 
   --config FILE   configuration (default: DATA/datanet.yaml, written at the first start)
   --data DIR      where keys, chain and ledger lie (default: $DATANET_DATA or ./data)

@@ -11,7 +11,7 @@ export function defaultConfigText(o: {
 }): string {
   const operatorName = o.operatorName ?? 'Corner Wi-Fi'
   return `# Datanet's configuration. Every key, its default and its range: config/example.yaml
-# After a change: datanet check --config THIS_FILE, then send the server SIGHUP.
+# After a change: npx datanet check --config THIS_FILE, then: npx datanet reload
 
 operator:
   name: ${JSON.stringify(operatorName)}

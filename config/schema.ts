@@ -15,9 +15,10 @@ import {
   parseUrl,
 } from './values.ts'
 
-/** Names end up in logs, metric labels and file names. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
-const NAME_RULE =
+/** What the name of a client or tariff may be: it ends up in logs, metric labels, file names. */
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+/** `NAME` in words. */
+export const NAME_RULE =
   'must be 1 to 64 letters, digits, ".", "_" or "-", starting with a letter or digit'
 const SECOND = 1000
 const MINUTE = 60 * SECOND

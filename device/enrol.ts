@@ -29,6 +29,17 @@ const SERIAL_BYTES = 16
 // IEEE 802.11: an SSID is at most 32 octets.
 const SSID_BYTES_MAX = 32
 const CA_FILE = 'operator-ca.pem'
+// OpenSSL offers no secp256k1 unless told, and wpa_supplicant has no setting of its own for it.
+// X25519 and P-256 stay for the key exchange.
+const OPENSSL_CONF = `# For the program that joins with key.pem: OPENSSL_CONF=THIS_FILE
+openssl_conf = datanet
+[datanet]
+ssl_conf = ssl
+[ssl]
+system_default = tls
+[tls]
+Groups = X25519:P-256:secp256k1
+`
 
 /** A TLS key that lives elsewhere: its file, and what the file holds in PEM. */
 export interface KeyElsewhere {
@@ -124,6 +135,7 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
     ...profiles(enrolment, tls, ssid),
   ]
   if (tls.keyPem !== undefined) files.push({ name: 'key.pem', content: tls.keyPem })
+  if (kind === 'direct') files.push({ name: 'openssl.cnf', content: OPENSSL_CONF })
   return { device, notAfter, ssid, files, leftOut: leftOut(operator) }
 }
 

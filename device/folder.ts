@@ -2,7 +2,7 @@
 // strictly. Owns its file names, their modes and device.json. Called by the cli's device verbs.
 
 import { constants } from 'node:fs'
-import { lstat, mkdir, mkdtemp, open, readFile, rename, rm, rmdir } from 'node:fs/promises'
+import { access, lstat, mkdir, mkdtemp, open, readFile, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
@@ -73,7 +73,7 @@ export async function readFolderFile(directory: string, name: string): Promise<s
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      const way = 'give the DIR that `datanet device create` wrote'
+      const way = 'give the DIR that `npx datanet device create` wrote'
       throw new DeviceError('usage', `${path} does not exist; ${way}`, error)
     }
     throw new DeviceError('permission', `${path} cannot be read (${code})`, error)
@@ -100,18 +100,35 @@ export async function readDevice(directory: string): Promise<DeviceFile> {
 }
 
 /**
- * Throws DeviceError 'exists' where something of any kind has this path, or where its parent is
- * no folder.
+ * Throws DeviceError 'exists' where something of any kind has this path, 'unavailable' where its
+ * parent is no folder, 'permission' where nothing may be made there.
  */
 export async function refuseExisting(directory: string): Promise<void> {
-  const parent = dirname(directory)
-  const holder = await lstat(parent).catch(() => undefined)
-  if (holder === undefined) throw new DeviceError('exists', `the folder ${parent} does not exist`)
   const present = await lstat(directory).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
-    throw new DeviceError('exists', `${directory} cannot be made (${error.code})`, error)
+    throw noPlace(directory, error)
   })
   if (present !== undefined) throw existing(directory)
+  await access(dirname(directory), constants.W_OK | constants.X_OK).catch((error) => {
+    throw noPlace(directory, error)
+  })
+}
+
+function noPlace(directory: string, error: NodeJS.ErrnoException): DeviceError {
+  const parent = dirname(directory)
+  const way = 'or choose another with --out'
+  if (error.code === 'ENOENT') {
+    return new DeviceError('unavailable', `there is no folder ${parent}: make it, ${way}`, error)
+  }
+  if (error.code === 'ENOTDIR') {
+    return new DeviceError(
+      'unavailable',
+      `${parent} is not a folder: choose another with --out`,
+      error,
+    )
+  }
+  const problem = `nothing can be made in ${parent} (${error.code}): allow it, ${way}`
+  return new DeviceError('permission', problem, error)
 }
 
 const existing = (directory: string): DeviceError =>
@@ -121,7 +138,7 @@ const existing = (directory: string): DeviceError =>
  * Makes DIR (mode 0700) with all of `files`, durably, in one step: the files are written beside
  * it and
  * renamed into place, so a failure or a power cut leaves DIR whole or absent. Throws DeviceError
- * 'exists'.
+ * as `refuseExisting`.
  */
 export async function writeFolder(directory: string, files: readonly FolderFile[]): Promise<void> {
   await refuseExisting(directory)

@@ -29,10 +29,10 @@ export interface DepositDeps {
   readonly nowSeconds: number
 }
 
-// The faucet gives 1,000 tokens a call and 10 calls a minute: what one minute gives is what one
-// command draws.
+// The faucet's own limits: what two minutes give is what one command draws.
 const FAUCET_TOKENS_A_CALL = 1000n
-const FAUCET_CALLS_MAX = 10n
+const FAUCET_CALLS_A_MINUTE = 10n
+const FAUCET_MINUTES = 2n
 const FAUCET_TIMEOUT_MS = 30_000
 // Its limit is counted by the minute; others may take the next minute's calls, so twice.
 const WAIT_SECONDS_MAX = 60
@@ -67,13 +67,15 @@ async function drawTokens(deposit: Deposit, account: Address, deps: DepositDeps)
   const gas = await deps.chain.gasBalance(account)
   const missing = amount > held ? amount - held : 0n
   if (missing === 0n && gas >= GAS_WEI_LOW) return
-  const most = FAUCET_TOKENS_A_CALL * 10n ** BigInt(token.decimals)
-  if (missing > most * FAUCET_CALLS_MAX) {
-    throw lacking(deposit, account, held, `; the faucet gives ${shown(most, token)} a call`)
+  const most = FAUCET_TOKENS_A_CALL * unitOf(token)
+  if (missing > faucetMost(token)) {
+    throw lacking(deposit, account, held, `; ${faucetLimit(token)}`)
   }
   // One base unit where only gas is missing: the faucet brings both.
-  for (let left = missing === 0n ? 1n : missing; left > 0n; left -= most) {
-    if (await drawOnce(deposit, account, left < most ? left : most, deps)) continue
+  const wanted = missing === 0n ? 1n : missing
+  for (let left = wanted; left > 0n; left -= most) {
+    const part = { amount: left < most ? left : most, drawn: wanted - left }
+    if (await drawOnce(deposit, account, part, deps)) continue
     if (missing > 0n) throw lacking(deposit, account, held, '')
     if (gas > 0n) return // too little by our guess only: the chain decides
     const problem = `${checksumAddress(account)} has nothing to pay the chain's gas with`
@@ -85,7 +87,7 @@ async function drawTokens(deposit: Deposit, account: Address, deps: DepositDeps)
 async function drawOnce(
   { operatorUrl, token }: Deposit,
   account: Address,
-  amount: bigint,
+  { amount, drawn }: { readonly amount: bigint; readonly drawn: bigint },
   deps: DepositDeps,
 ): Promise<boolean> {
   const body = { account: checksumAddress(account), amount: amount.toString() }
@@ -97,13 +99,31 @@ async function drawOnce(
     const waitSeconds = answer.status === 429 ? answer.retryAfterSeconds : undefined
     // Without Retry-After it is the limit of the day, which is not worth waiting for.
     if (waitSeconds === undefined || waitSeconds > WAIT_SECONDS_MAX || attempt > WAITS_MAX) {
-      throw new DeviceError('unavailable', `the faucet gives nothing now: ${refusalOf(answer)}`)
+      const problem = `the faucet gives nothing now: ${refusalOf(answer)}`
+      if (answer.status !== 429) throw new DeviceError('unavailable', problem)
+      const when = waitSeconds === undefined ? 'tomorrow' : 'in a minute'
+      const kept = `nothing is deposited yet, ${shown(drawn, token)} drawn so far stay on the account`
+      const rest = `${faucetLimit(token)}; ${kept}: try again ${when}`
+      throw new DeviceError('unavailable', `${problem}; ${rest}`)
     }
     deps.progress(`the faucet is busy: waiting ${waitSeconds} s`)
     await new Promise((resolve) => setTimeout(resolve, waitSeconds * 1000))
   }
   deps.progress(`drew ${shown(amount, token)} from the faucet`)
   return true
+}
+
+const unitOf = (token: Pick<Deposit['token'], 'decimals'>): bigint => 10n ** BigInt(token.decimals)
+
+/** The most base units one command may draw from a faucet. */
+export function faucetMost(token: Pick<Deposit['token'], 'decimals'>): bigint {
+  return FAUCET_TOKENS_A_CALL * FAUCET_CALLS_A_MINUTE * FAUCET_MINUTES * unitOf(token)
+}
+
+/** The faucet's limits in words. */
+export function faucetLimit({ symbol }: Pick<Deposit['token'], 'symbol'>): string {
+  const most = `at most ${FAUCET_TOKENS_A_CALL} ${symbol} a call`
+  return `the faucet gives ${most} and takes ${FAUCET_CALLS_A_MINUTE} calls a minute`
 }
 
 function lacking(

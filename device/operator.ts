@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import { spkiSha256Of } from '../certs/operator.ts'
 import { CHAIN_MAX, verifyServerCertificate } from '../certs/server-chain.ts'
-import { type Address, parseAddress } from '../ethereum/address.ts'
+import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { ChainReader } from './chain.ts'
 import { DeviceError } from './error.ts'
 import { requestJson } from './http.ts'
@@ -32,6 +32,8 @@ const certificateText = z
   .max(16_384)
   .regex(/^-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----\s*$/)
 
+const port = z.int().min(1).max(65_535)
+
 // Keys this version does not know are dropped, not refused: an operator may run a newer server.
 const operatorAnswer = z.object({
   name: shownText(128),
@@ -50,6 +52,8 @@ const operatorAnswer = z.object({
     .string()
     .max(253)
     .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/),
+  // Where access points ask; absent from servers that do not say.
+  radius: z.object({ auth: port, accounting: port }).optional(),
   // The leaf alone where it has no CA.
   certificates: z
     .tuple([certificateText], certificateText)
@@ -80,17 +84,24 @@ export function readOperatorAnswer(body: unknown): OperatorAnswer {
   throw new DeviceError('refused', `this is no Datanet operator: ${path} is missing or malformed`)
 }
 
+const ANOTHER = 'start one with `npm start` or name one with --operator'
+/** What to do where the operator of a DIR does not answer: no other one can stand in for it. */
+const THE_SAME = 'start it there with `npm start`, then try again'
+
+/** `askOperator` for a device that is enrolled with the operator at `url` already. */
+export const askOwnOperator = (url: string): Promise<OperatorAnswer> => askOperator(url, THE_SAME)
+
 /**
  * The answer of the operator at `url`, its shape checked and nothing else. Throws DeviceError
- * 'unavailable' where nobody answers, 'refused' where the answer is not an operator's.
+ * 'unavailable' where nobody answers (with `way`, what to do then), 'refused' where the answer is
+ * not an operator's.
  */
-export async function askOperator(url: string): Promise<OperatorAnswer> {
+export async function askOperator(url: string, way = ANOTHER): Promise<OperatorAnswer> {
   let answer: { status: number; body: unknown }
   try {
     answer = await requestJson(`${url}/v1/operator`)
   } catch (error) {
     if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
-    const way = 'start one with `npm start` or name one with --operator'
     throw new DeviceError('unavailable', `no operator answers at ${url}; ${way}`, error)
   }
   if (answer.status !== 200) {
@@ -146,3 +157,25 @@ function spkiOf(certificatePem: string): string | undefined {
     return undefined
   }
 }
+
+/**
+ * What makes this operator another than the one a device was enrolled with: its certificate is
+ * bound to chain and contract, its escrow lies with one operator id. Undefined where nothing does.
+ */
+export function changeSince(
+  device: Pick<OperatorAnswer, 'contract' | 'chainId' | 'operatorId'>,
+  answer: OperatorAnswer,
+): string | undefined {
+  const { contract, chainId, operatorId } = answer
+  if (contract !== device.contract || chainId !== device.chainId) {
+    return `the operator runs another contract now (${checksumAddress(contract)}, chain ${chainId})`
+  }
+  if (operatorId === device.operatorId) return undefined
+  return `the operator is number ${operatorId} of its contract now, not ${device.operatorId}`
+}
+
+/**
+ * Whether a node's URL is the proxy that only a server with an embedded chain offers; such an
+ * operator has a faucet too.
+ */
+export const isEmbedded = (rpc: string): boolean => new URL(rpc).pathname.endsWith('/v1/chain')

@@ -90,12 +90,13 @@ function addonFile(): string {
 }
 
 /** The addon itself, or why there is none. For the engine below and its tests. */
-export function loadAddon(file: string = addonFile()): Addon | { readonly unavailable: string } {
-  if (!existsSync(file)) return { unavailable: 'it was not built on this machine' }
+export function loadAddon(file?: string): Addon | { readonly unavailable: string } {
   const loaded = { exports: {} }
   try {
+    const path = file ?? addonFile()
+    if (!existsSync(path)) return { unavailable: 'it was not built on this machine' }
     // Now, not lazily: a Node that does not export OpenSSL must be told here, not by a crash later.
-    dlopen(loaded, file, constants.dlopen.RTLD_NOW)
+    dlopen(loaded, path, constants.dlopen.RTLD_NOW)
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)
     return { unavailable: text.replace(/\s*\n\s*/g, ' ') }

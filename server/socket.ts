@@ -36,9 +36,10 @@ const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
  * Hosts here are addresses already: those a datagram came from, and the endpoint's, which the
  * configuration checks. The default asks the resolver's code about each of them anew.
  */
-const numericLookup: SocketOptions['lookup'] = (address, _options, done) => {
-  done(null, address, isIPv6(address) ? 6 : 4)
-}
+const numericLookup =
+  (family: 4 | 6): SocketOptions['lookup'] =>
+  (address, _options, done) =>
+    done(null, address, family)
 
 /**
  * Binds and serves; rejects with the system's error (EADDRINUSE, EACCES) where the port can't be
@@ -50,10 +51,11 @@ export function openUdpPort(
   { inWorkMax, onOverflow, onError }: UdpLimits,
 ): Promise<UdpPort> {
   return new Promise((resolve, reject) => {
+    const family = isIPv6(endpoint.host) ? 6 : 4
     const socket: Socket = createSocket({
-      type: isIPv6(endpoint.host) ? 'udp6' : 'udp4',
+      type: `udp${family}`,
       recvBufferSize: RECEIVE_BUFFER_BYTES,
-      lookup: numericLookup,
+      lookup: numericLookup(family),
     })
     // A reply that can't be sent is a lost datagram: the NAS asks again.
     const sent = (error: Error | null): void => {

@@ -8,8 +8,11 @@
 #include <openssl/err.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #define TEXT_SIZE 512 /* The longest list is the signature algorithms, about 200 bytes. */
+/* Node cuts a longer string at a whole character, up to 3 bytes short of the room. */
+#define TEXT_BYTES_MAX (TEXT_SIZE - 5)
 
 /* Leaves an exception pending, unless one is: `what`, and the oldest error of OpenSSL if there is
  * one. Returns what a callback returns then. */
@@ -49,12 +52,12 @@ static bool bytes_of(napi_env env, napi_value value, size_t max, void **data, si
   return wrong_type(env, "a PEM, flight or context must be a Buffer within its limit");
 }
 
-/* Copies a string that fits with room to spare; false with an exception. */
+/* Copies a string that fits and has no NUL inside; false with an exception. */
 static bool text_of(napi_env env, napi_value value, char text[TEXT_SIZE]) {
   size_t length = 0;
   napi_status status = napi_get_value_string_utf8(env, value, text, TEXT_SIZE, &length);
-  if (status == napi_ok && length + 1 < TEXT_SIZE) return true;
-  return wrong_type(env, "a list or label must be a string of at most 510 bytes");
+  if (status == napi_ok && length <= TEXT_BYTES_MAX && strlen(text) == length) return true;
+  return wrong_type(env, "a list or label must be a string of at most 507 bytes");
 }
 
 static bool number_of(napi_env env, napi_value value, int32_t *number) {

@@ -1,12 +1,14 @@
 // `device create`, `status` and `topup` against an operator double: what each refuses, in which
 // order, and that nothing is written then. The whole way with a real server is in test/interop/.
 
+import { spawnSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -99,12 +101,19 @@ t.test('create without deposit, status, topup', async (t) => {
     escrow: { deposit: '10000000000000000000' },
     certificate: { problem: null, daysLeft: 29 },
     deviceKey: 'unset',
+    moved: [],
+  })
+  t.equal(text.err, '')
+  t.match(await status([], Date.now() + 25 * 86_400_000), {
+    code: 0,
+    err: /^warning: the certificate ends in 4 days; .*: npx datanet device create alice --operat/,
   })
   t.match(await status([], Date.now() + 31 * 86_400_000), { code: 78, out: /certificate-expired/ })
   double.lies = { deviceKey: 2 }
   t.match(await status(), { code: 78, out: /its key was revoked on chain/ })
   double.lies = { status: 503, busy: 0 }
   t.match(await status(), { code: 69, out: /does not answer/, err: /status 503/ })
+  double.lies = {}
 
   writeFileSync(
     out('alice/wallet.json'),
@@ -138,7 +147,91 @@ t.test('a deposit that fails leaves the device and says how to go on', async (t)
   t.equal(code, 69)
   t.match(err, /warning: key\.pem holds the account key itself/)
   t.match(err, /the device is made, but its deposit failed: .*0\.5 DNT needed/)
-  t.match(err, new RegExp(`go on with: datanet device topup ${out('bob')} 0\\.5$`))
+  t.match(err, new RegExp(`go on with: npx datanet device topup ${out('bob')} 0\\.5$`))
   t.ok(existsSync(out('bob/key.pem')))
   t.notOk(existsSync(out('bob/bob.p12')))
+})
+
+t.test(
+  'create says the next steps with this operator’s ports and the shell’s quotes',
+  async (t) => {
+    double.lies = { answer: { radius: { auth: 21812, accounting: 21813 } } }
+    const place = out("it's here")
+    const made = await datanet(
+      ['device', 'create', 'erin', '--kind', 'direct', '--operator', double.url, '--out', place],
+      { env },
+    )
+    t.equal(made.code, 0, made.err)
+    const quoted = `'${place.replace("'", "'\\''")}`
+    t.match(made.out, `topup     npx datanet device topup ${quoted}' 10`)
+    t.match(
+      made.out,
+      `test      OPENSSL_CONF=${quoted}/openssl.cnf' eapol_test -c ${quoted}/wpa_supplicant.conf' ` +
+        '-a 127.0.0.1 -p 21812 -s SECRET',
+    )
+    t.match(made.out, /own OpenSSL must be told of secp256k1/)
+    t.match(made.out, /any network of this operator \(name one with --ssid\)/)
+    t.match(readFileSync(join(place, 'openssl.cnf'), 'utf8'), /^Groups = X25519:P-256:secp256k1$/m)
+    const named = await create('fay', ['--ssid', 'Lobby'])
+    t.notMatch(named.out, /one with --ssid|OPENSSL_CONF|OpenSSL/)
+  },
+)
+
+t.test('a deposit no faucet can give is refused before the device is made', async (t) => {
+  t.match(await create('greedy', ['--deposit', '20001']), {
+    code: 69,
+    err: /the 20000 DNT a device can draw at once: .*at most 1000 DNT a call and takes 10/,
+  })
+  t.notOk(existsSync(out('greedy')))
+})
+
+t.test('--out where no folder can be made', async (t) => {
+  const at = (path: string) =>
+    datanet(['device', 'create', 'x', '--operator', double.url, '--out', path], { env })
+  t.match(await at(out('nodir/x')), { code: 69, err: /there is no folder .*nodir: make it/ })
+  writeFileSync(out('plain-file'), '')
+  t.match(await at(out('plain-file/x')), { code: 69, err: /plain-file is not a folder/ })
+})
+
+t.test('a DIR that was moved: said, with a command that mends it', async (t) => {
+  renameSync(out('fay'), out('fay moved'))
+  const status = () => datanet(['device', 'status', out('fay moved')])
+  const { code, err, out: text } = await status()
+  t.equal(code, 0)
+  t.match(text, `eapol_test -c '${out('fay moved')}/wpa_supplicant.conf' -a 127.0.0.1 -p 1812`)
+  t.match(
+    err,
+    `names ${out('fay')}/operator-ca.pem, not this folder: move the folder back, or run: `,
+  )
+  const mend = /or run: (.*)$/.exec(err)?.[1] ?? 'false'
+  t.equal(spawnSync('sh', ['-c', mend]).status, 0)
+  t.equal((await status()).err, '')
+  const conf = readFileSync(out('fay moved/wpa_supplicant.conf'), 'utf8')
+  for (const file of ['operator-ca.pem', 'cert.pem', 'key.pem']) {
+    t.match(conf, `="${out('fay moved')}/${file}"`)
+  }
+  t.notMatch(conf, `"${out('fay')}/`)
+})
+
+t.test('a device whose operator is gone or has changed', async (t) => {
+  const status = (...more: string[]) => datanet(['device', 'status', out('fay moved'), ...more])
+  const topup = () => datanet(['device', 'topup', out('fay moved'), '1'], { env })
+  const contract = `0x${'77'.repeat(20)}`
+  double.lies = { answer: { contract } }
+  const again = "npx datanet device create fay --operator \\S+ --out '.*fay moved-new'"
+  const what = 'the operator runs another contract now \\(0x7777[^)]*\\)'
+  const enrol = new RegExp(`^datanet: ${what}: enrol again with: ${again}$`)
+  t.match(await status(), { code: 78, err: enrol })
+  t.match(await topup(), { code: 78, err: enrol })
+  t.match(JSON.parse((await status('--json')).out), {
+    operator: { reachable: true, change: /another contract/ },
+  })
+  double.lies = { answer: { operatorId: 2 } }
+  t.match(await topup(), { code: 78, err: /is number 2 of its contract now, not 1/ })
+  const text = readFileSync(out('fay moved/device.json'), 'utf8')
+  writeFileSync(out('fay moved/device.json'), text.replaceAll(double.url, 'http://127.0.0.1:1'))
+  const way = 'start it there with `npm start`, then try again'
+  const err = `datanet: no operator answers at http://127.0.0.1:1; ${way}`
+  t.match(await status(), { code: 69, err })
+  t.match(await topup(), { code: 69, err })
 })

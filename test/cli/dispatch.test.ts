@@ -1,6 +1,7 @@
 // The table of verbs: help, mistakes in one line with exit 64, and a few real processes.
 
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { verbs } from '../../cli/dispatch.ts'
@@ -14,6 +15,13 @@ t.test('help lists every verb there is and no other', async (t) => {
   t.notMatch(out, /merchant|sessions|disconnect|notarize|add-operator|device pay/)
   t.equal((await datanet(['help'])).out, out)
   t.match(await datanet([]), { code: 64, out: '', err: out })
+})
+
+t.test('the version of package.json, alone on its line', async (t) => {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  for (const word of ['--version', '-v', 'version']) {
+    t.match(await datanet([word]), { code: 0, out: JSON.parse(text).version, err: '' })
+  }
 })
 
 t.test('each verb explains itself, with its options and exit codes', async (t) => {
@@ -34,16 +42,17 @@ t.test('each verb explains itself, with its options and exit codes', async (t) =
 
 t.test('what cannot be understood: one line, exit 64, the way to the help', async (t) => {
   const cases: [string[], RegExp][] = [
-    [['frobnicate'], /no verb "frobnicate"; datanet --help/],
-    [['--version'], /no verb "--version"/],
+    [['frobnicate'], /no verb "frobnicate"; npx datanet --help/],
+    [['--versions'], /no verb "--versions"/],
+    [['reload', 'now'], /unexpected word "now"/],
     [['device'], /there is device create, device status, device topup/],
     [['device', 'run'], /no verb "device run": there is device create/],
     [['chain', '--json'], /there is chain status/],
-    [['secret', '--frob'], /Unknown option '--frob'; see: datanet secret --help/],
+    [['secret', '--frob'], /Unknown option '--frob'; see: npx datanet secret --help/],
     [['secret', 'word'], /unexpected word "word"/],
-    [['check', '--config'], /argument missing; see: datanet check --help/],
+    [['check', '--config'], /argument missing; see: npx datanet check --help/],
     [['check', '--config='], /--config needs a value/],
-    [['device', 'create'], /NAME is missing; see: datanet device create --help/],
+    [['device', 'create'], /NAME is missing; see: npx datanet device create --help/],
     [['device', 'create', 'a', '--kind', 'other'], /--kind is bound or direct/],
     [['device', 'create', 'a', '--kind', 'direct', '--key', 'f'], /--key is for --kind bound/],
     [['device', 'create', '../a'], /NAME "..\/a" must be letters/],

@@ -11,7 +11,13 @@ import { defaultConfigText } from '../../config/default.ts'
 import { listening } from '../device/operator-double.ts'
 import { datanet } from './terminal-double.ts'
 
-const status = { chainId: 31337, rpc: 'http://x/v1/chain', connected: true, heardAt: 1_790_000_000 }
+const status = {
+  chainId: 31337,
+  rpc: 'http://x/v1/chain',
+  connected: true,
+  heardAt: 1_790_000_000,
+  token: { address: '0x12', symbol: 'DNT', decimals: 18 },
+}
 let answer = { status: 200, body: {} as object }
 let seen: {
   path: string | undefined
@@ -51,7 +57,7 @@ t.test('client add: the file changed, the secret shown once, the server told', a
   t.equal(code, 0)
   const secret = /shared secret {3}([2-9a-z]{24,})$/m.exec(out)?.[1] ?? 'none'
   t.match(out, /authentication {2}port 1812/)
-  t.equal(err, 'the running server has read it')
+  t.match(err, /^warning: http\.public_url is not set[^\n]*\nthe running server has read it$/)
   const text = readFileSync(config, 'utf8')
   t.match(text, /^# kept\n/)
   t.match(text, new RegExp(`name: lobby\\n\\s+ipaddr: 192.0.2.10\\n\\s+secret: ${secret}\\n`))
@@ -80,14 +86,23 @@ t.test('client add where the server is not there, or does not take it', async (t
     datanet(['client', 'add', name, `192.0.2.${name.length}`, '--data', data])
   const body = { error: { code: 'configuration', message: 'the old one stays in force' } }
   answer = { status: 422, body }
-  t.match(await add('a'), { code: 0, err: /goes on without it: the old one stays in force/ })
+  t.match(await add('a'), {
+    code: 0,
+    err: /not reloaded: .* goes on without it: the old one stays in force/,
+  })
   answer = { status: 401, body: {} }
-  t.match(await add('ab'), { code: 0, err: /does not accept the token/ })
+  t.match(await add('ab'), { code: 0, err: /not reloaded: .*does not accept the token/ })
   rmSync(join(data, 'admin-token'))
-  t.match(await add('abc'), { code: 0, err: /it will be read at the next start/ })
+  t.match(await add('abc'), {
+    code: 0,
+    err: /not reloaded: .*admin-token does not exist though .*: restart the server, it makes/,
+  })
   writeFileSync(join(data, 'admin-token'), 'the-token\n')
   writeFileSync(config, configWith(DEAD))
-  t.match(await add('abcd'), { code: 0, err: 'no server runs; it will be read at the next start' })
+  t.match(await add('abcd'), {
+    code: 0,
+    err: /not reloaded: no server runs; it will be read at the next start$/,
+  })
   t.match(readFileSync(config, 'utf8'), 'name: abcd')
 })
 
@@ -98,7 +113,7 @@ t.test('client add refused: nothing is changed and nobody told', async (t) => {
     ['lobby', '192.0.2.10/24', 64, /address bits after the prefix/],
     ['loopback', '192.0.2.10', 78, /stays as it was; with loopback, clients\[1\]\.name/],
     ['other', '127.0.0.1/32', 78, /with other, clients\[1\]\.ipaddr/],
-    ['a b', '192.0.2.10', 78, /clients\[1\]\.name/],
+    ['a b', '192.0.2.10', 64, /NAME "a b" must be 1 to 64 letters/],
   ]
   for (const [name, ipaddr, code, err] of cases) {
     t.match(await datanet(['client', 'add', name, ipaddr, '--data', data]), { code, out: '', err })
@@ -112,12 +127,67 @@ t.test('client add refused: nothing is changed and nobody told', async (t) => {
   })
 })
 
+t.test('client add warns of what would not work or would let in too many', async (t) => {
+  const said = async (ipaddr: string, text = readFileSync(config, 'utf8')) => {
+    writeFileSync(config, text)
+    const name = `ap${readFileSync(config, 'utf8').length}`
+    const { code, err } = await datanet(['client', 'add', name, ipaddr, '--data', data])
+    t.equal(code, 0, err)
+    return err
+  }
+  t.match(await said('0.0.0.0/0'), /warning: 0\.0\.0\.0\/0 is every address/)
+  t.match(await said('::/0'), /warning: ::\/0 is every address/)
+  t.match(await said('192.0.2.1'), /could not pay/)
+  t.notMatch(await said('127.0.0.2'), /warning/)
+  t.notMatch(await said('::1'), /warning/)
+  const reached = readFileSync(config, 'utf8').replace(
+    'public_url: null',
+    'public_url: http://a.example',
+  )
+  t.notMatch(await said('192.0.2.2', reached), /warning/)
+})
+
+t.test('reload: done, refused with every problem, --json, nobody there', async (t) => {
+  const reload = (...more: string[]) => datanet(['reload', '--data', data, ...more])
+  t.same(await reload(), { code: 0, out: 'reloaded', err: '' })
+  t.same(seen, [{ path: '/v1/reload', method: 'POST', authorization: 'Bearer the-token' }])
+  t.same(JSON.parse((await reload('--json')).out), { reloaded: true, problems: [] })
+  const problems = [
+    { path: 'clients[0].ipaddr', line: 9, message: 'must be an address' },
+    { path: '', line: 0, message: 'the key\u001b[2J is another' },
+  ]
+  answer = { status: 422, body: { error: { code: 'configuration', message: 'no' }, problems } }
+  t.same(await reload(), {
+    code: 78,
+    out: '',
+    err: [
+      `${config}:9: clients[0].ipaddr: must be an address`,
+      `${config}: the key [2J is another`,
+      'datanet: not reloaded: the old configuration stays in force',
+    ].join('\n'),
+  })
+  t.match(JSON.parse((await reload('--json')).out), { reloaded: false, problems })
+  answer = { status: 503, body: { error: { message: 'stopping' } } }
+  t.match(await reload(), { code: 69, err: /: stopping$/ })
+  answer = { status: 401, body: {} }
+  t.match(await reload(), { code: 77, err: /does not accept the token/ })
+  rmSync(join(data, 'admin-token'))
+  t.match(await reload(), { code: 77, err: /restart the server, it makes a new one/ })
+  writeFileSync(join(data, 'admin-token'), 'the-token\n')
+  writeFileSync(config, configWith(DEAD))
+  t.match(await reload(), {
+    code: 69,
+    err: /no server answers at http:\/\/127\.0\.0\.1:1; start it/,
+  })
+})
+
 t.test('chain status: text, JSON, stale', async (t) => {
   answer = { status: 200, body: { ...status, contract: '0xabc\u001b[2J', block: 7, stale: false } }
   const text = await datanet(['chain', 'status', '--data', data])
   t.equal(text.code, 0)
   t.match(text.out, /chain {6}31337 at http:\/\/x\/v1\/chain: connected$/m)
   t.match(text.out, /block {6}7, durable unknown/)
+  t.match(text.out, /token {6}DNT 0x12, 18 decimals$/m)
   t.notMatch(text.out, '\u001b')
   t.same(seen, [{ path: '/v1/chain/status', method: 'GET', authorization: 'Bearer the-token' }])
   const json = await datanet(['chain', 'status', '--data', data, '--json'])

@@ -19,6 +19,22 @@ t.test('the environment first, then a person, else it says so', async (t) => {
   }
 })
 
+t.test('a weak new password is warned of, in words that do not hold it', async (t) => {
+  const warning = async (password: string): Promise<string> => {
+    const { terminal, err } = fakeTerminal({ env: { DATANET_PASSWORD: password } })
+    t.equal(await newPassword(terminal), password)
+    return err.join('\n')
+  }
+  t.match(await warning('qz7!'), /^warning: the password is shorter than 8 characters/)
+  t.notMatch(await warning('qz7!'), 'qz7!')
+  t.match(await warning('…'), /still the placeholder/)
+  t.notMatch(await warning('…'), '…')
+  t.equal(await warning('12345678'), '')
+  const typed = fakeTerminal({ answers: ['qz7!', 'qz7!'] })
+  await newPassword(typed.terminal)
+  t.match(typed.err.at(-1), /^warning: /)
+})
+
 t.test('a new password is typed twice and is not empty', async (t) => {
   await t.rejects(newPassword(ask('one', 'two')), { exitCode: 77, message: /differ/ })
   await t.rejects(newPassword(ask('')), { exitCode: 77, message: /empty/ })

@@ -94,6 +94,7 @@ t.test('a direct device: the account key is the TLS key, and no file for phones'
     'cert.pem',
     'device.json',
     'key.pem',
+    'openssl.cnf',
     'operator-ca.pem',
     'wallet.json',
     'wpa_supplicant.conf',

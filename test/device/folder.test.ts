@@ -64,10 +64,10 @@ t.test('whatever has the name stays as it is', async (t) => {
     await t.rejects(writeFolder(join(place, name), files), { code: 'exists', message }, name)
   }
   await t.rejects(writeFolder(join(place, 'no/such'), files), {
-    code: 'exists',
-    message: /no does not exist/,
+    code: 'unavailable',
+    message: /there is no folder .*no: make it/,
   })
-  await t.rejects(writeFolder(join(place, 'file/x'), files), { code: 'exists' })
+  await t.rejects(writeFolder(join(place, 'file/x'), files), { code: 'unavailable' })
   t.same(readdirSync(place), before)
   t.same(readdirSync(join(place, 'empty')), [])
 })

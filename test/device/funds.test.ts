@@ -16,7 +16,12 @@ import {
 
 const ONE = 10n ** 18n
 
-async function deposit(t: { teardown(f: () => Promise<void>): void }, lies: Lies, amount: bigint) {
+async function deposit(
+  t: { teardown(f: () => Promise<void>): void },
+  lies: Lies,
+  amount: bigint,
+  told: (line: string) => void = () => {},
+) {
   const double = await startDouble(t, lies)
   const { rpc } = openChain(`${double.url}/v1/chain`)
   const chain = readChain(rpc, CONTRACT)
@@ -31,7 +36,15 @@ async function deposit(t: { teardown(f: () => Promise<void>): void }, lies: Lies
       chainId: 31337n,
       token: { address: TOKEN, symbol: 'DNT', decimals: 18 },
     },
-    { rpc, chain, progress: (line) => said.push(line), nowSeconds: 1_790_000_000 },
+    {
+      rpc,
+      chain,
+      progress: (line) => {
+        said.push(line)
+        told(line)
+      },
+      nowSeconds: 1_790_000_000,
+    },
   )
   const faucetCalls = () => double.requests.filter((path) => path === '/v1/faucet').length
   return { result, said, faucetCalls }
@@ -49,7 +62,7 @@ t.test('no faucet and no gas', async (t) => {
 })
 
 t.test(
-  'the faucet gives only what is missing, 1,000 a call; more than a minute gives is refused',
+  'the faucet gives only what is missing, 1,000 a call; more than two minutes give is refused',
   async (t) => {
     const faucet = { status: 200, body: {} }
     const some = await deposit(t, { balance: 10n * ONE, faucet }, 2_110n * ONE)
@@ -58,10 +71,10 @@ t.test(
       some.said,
       ['1000', '1000', '100'].map((sum) => `drew ${sum} DNT from the faucet`),
     )
-    const much = await deposit(t, { faucet }, 10_001n * ONE)
+    const much = await deposit(t, { faucet }, 20_001n * ONE)
     await t.rejects(much.result, {
       code: 'unavailable',
-      message: /the faucet gives 1000 DNT a call/,
+      message: /the faucet gives at most 1000 DNT a call and takes 10 calls a minute/,
     })
     t.equal(much.faucetCalls(), 0)
   },
@@ -70,7 +83,22 @@ t.test(
 t.test('the faucet’s refusal is passed on', async (t) => {
   const body = { error: { code: 'too-many-requests', message: 'enough for today' } }
   const { result } = await deposit(t, { faucet: { status: 429, body } }, ONE)
-  await t.rejects(result, { code: 'unavailable', message: /gives nothing now: enough for today/ })
+  await t.rejects(result, {
+    code: 'unavailable',
+    message: /gives nothing now: enough for today; .*0 DNT drawn so far.*try again tomorrow/,
+  })
+})
+
+t.test('a faucet that stops half way: what it gave is said, and when to try again', async (t) => {
+  const faucet = { status: 200, body: {} }
+  const lies: Lies = { faucet }
+  const { result, said } = await deposit(t, lies, 2_500n * ONE, (line) => {
+    if (line === 'drew 1000 DNT from the faucet') lies.faucetBusy = 9
+  })
+  const message =
+    /takes 10 calls a minute; nothing is deposited yet, 1000 DNT drawn so far .*in a minute$/
+  await t.rejects(result, { code: 'unavailable', message })
+  t.equal(said.length, 3)
 })
 
 t.test('a faucet that names a time is waited for, twice', async (t) => {

@@ -131,6 +131,7 @@ t.test('every field of the answer is held to its form', async (t) => {
     ['token', { ...token, decimals: 37 }],
     ['token', { ...token, decimals: '18' }],
     ['token', { ...token, symbol: 'D\nT' }],
+    ['radius', { auth: 0, accounting: 1813 }],
     ['serverSpkiSha256', genuine.spkiSha256.toUpperCase()],
     ['serverName', 'radius.x.invalid"\n\tca_cert="/evil'],
     ['certificates', []],

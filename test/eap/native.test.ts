@@ -51,6 +51,7 @@ t.test('a chain is sent as given, RSA keys serve, broken PEMs do not', async (t)
   const exchange = openExchange({ engine: chain, limits, random: randomBytes, authorize })
   t.match((await runPeer(exchange, { tls: p256 })).reply, { do: 'accept' })
   t.ok(create({ ...config, certificatePem: rsa.cert, privateKeyPem: rsa.key }))
+  t.ok(create({ ...config, certificatePem: server.cert + p256.cert.repeat(10) }))
   const locked = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' } as const
   const encrypted = createPrivateKey(server.key).export(locked).toString()
   const broken = [
@@ -84,14 +85,19 @@ t.test('wrong arguments are exceptions, whatever they are', async (t) => {
   for (const stranger of [undefined, 'x', {}, Buffer.alloc(65_537)]) {
     t.throws(() => addon.feed(handle, stranger as Buffer), { name: 'TypeError' })
   }
+  // A cut list must not pass for a whole one, wherever the cut falls.
+  for (const end of ['\u{1F600}', '\u20AC', '\u00E9', 'x', '\0x']) {
+    const list = `ECDHE-ECDSA-AES128-GCM-SHA256:${'x'.repeat(480)}${end}`
+    t.throws(() => contextOf(list), { name: 'TypeError' })
+  }
   t.throws(() => addon.exportKey(handle, 64, 'x'), /too few arguments/)
   t.throws(() => addon.exportKey(handle, 64, 'x', undefined), /not established/)
   t.throws(() => addon.get(handle, 99 as 1), /not established/)
   t.throws(() => addon.commit(handle), /not established/)
 })
 
-const contextOf = () => {
-  const words = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'TLS_AES_128_GCM_SHA256'] as const
+const contextOf = (ciphers = 'ECDHE-ECDSA-AES128-GCM-SHA256') => {
+  const words = [ciphers, 'TLS_AES_128_GCM_SHA256'] as const
   const pems = [Buffer.from(server.cert), Buffer.from(server.key)] as const
   return addon.createContext(...pems, 0x0303, 0x0304, ...words, 'ecdsa_secp256r1_sha256', 'P-256')
 }

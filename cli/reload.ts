@@ -1,0 +1,62 @@
+// `datanet reload`: tells the server that runs from DIR to read its configuration again. Changes
+// nothing itself; what the server objects to is printed as `check` prints it.
+
+import { existsSync } from 'node:fs'
+import { z } from 'zod'
+import { type JsonAnswer, refusalOf } from '../device/http.ts'
+import { readArguments } from './arguments.ts'
+import { askServer, configPath, dataDirectory, readConfigText, serverUrl } from './data.ts'
+import { CommandError, Exit } from './exit.ts'
+import type { Terminal } from './terminal.ts'
+
+export const help = `usage: datanet reload [--data DIR] [--config FILE] [--json]
+
+Tells the server that runs from DIR to read its configuration and its certificate again. With any
+problem the old ones stay in force. Sockets, chain and storage need a restart instead.
+
+  --data DIR      the server's data directory (default: $DATANET_DATA or ./data)
+  --config FILE   its configuration (default: DIR/datanet.yaml)
+  --json          {"reloaded", "problems": [{"path", "line", "message"}]}
+
+Exit codes: 69 when no server answers, 77 when the token is not accepted, 78 when the
+configuration has problems.
+`
+
+const refusedAnswer = z.object({
+  problems: z.array(z.object({ path: z.string(), line: z.int(), message: z.string() })).min(1),
+})
+type Problem = z.infer<typeof refusedAnswer>['problems'][number]
+
+/** Reloads; exit code 78 where the server keeps the old configuration. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { flags } = readArguments(args, {
+    verb: 'reload',
+    positionals: [],
+    options: { config: { type: 'string' }, data: { type: 'string' }, json: { type: 'boolean' } },
+  })
+  const dataDir = dataDirectory(flags.data, terminal)
+  const path = configPath(flags.config, dataDir)
+  const started = flags.config !== undefined || existsSync(path)
+  const url = serverUrl(started ? await readConfigText(path) : '')
+  const answer = await askServer({ dataDir, url, path: '/v1/reload' }, { method: 'POST' })
+  const problems = problemsOf(answer, url)
+  const reloaded = problems.length === 0
+  if (flags.json === true) terminal.out(JSON.stringify({ reloaded, problems }))
+  else if (reloaded) terminal.out('reloaded')
+  for (const problem of flags.json === true ? [] : problems) terminal.err(located(path, problem))
+  if (!reloaded) terminal.err('datanet: not reloaded: the old configuration stays in force')
+  return reloaded ? Exit.ok : Exit.configuration
+}
+
+function problemsOf(answer: JsonAnswer, url: string): readonly Problem[] {
+  if (answer.status === 200) return []
+  const refused = refusedAnswer.safeParse(answer.body)
+  if (answer.status === 422 && refused.success) return refused.data.problems
+  throw new CommandError(Exit.unavailable, `the server at ${url}: ${refusalOf(answer)}`)
+}
+
+/** As `check` says it; the server gives line 0 where the problem is not one of the file's text. */
+function located(file: string, { path, line, message }: Problem): string {
+  const place = line > 0 ? `${file}:${line}: ` : `${file}: `
+  return `${place}${path === '' ? '' : `${path}: `}${message}`.replace(/\p{C}+/gu, ' ')
+}
