@@ -3,6 +3,7 @@
 // log.
 
 import { networkInterfaces } from 'node:os'
+import { resolve } from 'node:path'
 import type { Config, Endpoint } from '../config/config.ts'
 
 /** Where the server really listens; ports may have been chosen by the system. */
@@ -31,17 +32,24 @@ export function httpUrl(endpoint: Endpoint): string {
 }
 
 /** The four lines; SECRET is the one of the client that covers this machine. */
-export function banner(config: Config, listening: Listening, secret: Buffer | undefined): string {
+export function banner(
+  config: Config,
+  listening: Listening,
+  secret: Buffer | undefined,
+  dataDirectory: string,
+): string {
   const url = httpUrl(listening.http)
   const operator = listening.http.port === DEFAULT_HTTP_PORT ? '' : ` --operator ${url}`
   const { port } = listening.auth
   const shown = secret?.toString() ?? 'SECRET'
   const host = config.radius.auth.host
   const lan = host === '0.0.0.0' || host === '::' ? lanAddress() : host
+  const data = resolve(dataDirectory) === resolve('data') ? '' : ` --data ${dataDirectory}`
+  const add = `npx datanet client add NAME IP${data}`
   return [
     `1 enrol   DATANET_PASSWORD=… npx datanet device create alice --deposit 10${operator}`,
     `2 test    eapol_test -c alice/wpa_supplicant.conf -a 127.0.0.1 -p ${port} -s ${shown}`,
-    `3 AP      RADIUS server ${lan}, auth ${port}, accounting ${listening.accounting.port}; add it with: npx datanet client add NAME IP`,
+    `3 AP      RADIUS server ${lan}, auth ${port}, accounting ${listening.accounting.port}; add it with: ${add}`,
     `ready     console ${url}/`,
     '',
   ].join('\n')

@@ -226,7 +226,8 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   undo.push(() => http.close())
   const listening = { ...ports, http: http.endpoint }
   log.info({ ...listening, engine: runtime.rules.engine.name }, 'ready to process requests')
-  process.stdout.write(banner(config, listening, current().nasOf('127.0.0.1')?.secret))
+  const secret = current().nasOf('127.0.0.1')?.secret
+  process.stdout.write(banner(config, listening, secret, paths.directory))
   return { failed }
 }
 
