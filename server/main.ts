@@ -3,6 +3,7 @@
 // serve`.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
+import { setFlagsFromString } from 'node:v8'
 import { createSessions } from '../accounting/sessions.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
 import { renewalDue } from '../certs/operator.ts'
@@ -56,6 +57,9 @@ const ONE_SIGNAL_MS = 500
 
 /** Runs until a signal ends it; resolves with the process's exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
+  // The heap is some 50 MB: marking it in threads beside us costs more CPU than it saves in pauses.
+  // Measured, see docs/decisions/0013-garbage-collection.md.
+  setFlagsFromString('--no-concurrent-marking')
   const asked = signalled(['SIGINT', 'SIGTERM'])
   // Before the reload is ready there is nothing to read again, but the signal's default would kill.
   process.on('SIGHUP', () => undefined)
