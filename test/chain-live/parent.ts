@@ -8,7 +8,6 @@ import { untilDurable } from '../../chain/faucet.ts'
 import { openMarket, startChain, testKey } from './fixture.ts'
 
 const directory = process.argv[2] ?? ''
-t.pass('started')
 const chain = await startChain(t, directory)
 const market = await openMarket(t, chain, directory)
 const say = (value: object): boolean => process.stderr.write(`${JSON.stringify(value)}\n`)

@@ -101,16 +101,13 @@ t.test('the lookup agrees with a plain scan over every entry', async (t) => {
   const entries = fc.uniqueArray(network, { maxLength: 12, selector: cidrKey })
   const holds = ({ network, prefix }: Cidr, value: bigint) =>
     value >> BigInt(32 - prefix) === network >> BigInt(32 - prefix)
-  fc.assert(
-    fc.property(entries, fc.nat(0x7ff), (list, low) => {
-      const value = 0x0a000000 | low
-      const best = list
-        .filter((entry) => holds(entry, BigInt(value)))
-        .sort((a, b) => b.prefix - a.prefix)[0]
-      const found = nasLookup(list.map((ipaddr) => ({ ipaddr })))(dotted(value))
-      return found?.ipaddr === best
-    }),
-    { seed: 2865, numRuns: 500 },
-  )
-  t.pass('500 random tables')
+  const agrees = fc.property(entries, fc.nat(0x7ff), (list, low) => {
+    const value = 0x0a000000 | low
+    const best = list
+      .filter((entry) => holds(entry, BigInt(value)))
+      .sort((a, b) => b.prefix - a.prefix)[0]
+    const found = nasLookup(list.map((ipaddr) => ({ ipaddr })))(dotted(value))
+    return found?.ipaddr === best
+  })
+  t.doesNotThrow(() => fc.assert(agrees, { seed: 2865, numRuns: 500 }))
 })
