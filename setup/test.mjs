@@ -21,7 +21,7 @@ import {
  * Folders of test/ left out of `unit`: they start other programs or take many seconds. And the one
  * whose tests take many minutes.
  */
-const NOT_UNIT = ['interop', 'chain-live', 'sim']
+const NOT_UNIT = ['interop', 'chain-live', 'sim', 'setup']
 const LONG = 'long'
 
 const say = (line) => process.stdout.write(`${line}\n`)

@@ -19,7 +19,7 @@ import {
   type FakeLog,
   mulberry,
   refusal,
-} from './fakechain.ts'
+} from '../chain/fakechain.ts'
 
 const alice = account(1)
 const bob = account(2)

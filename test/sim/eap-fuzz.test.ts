@@ -7,8 +7,8 @@ import t from 'tap'
 import { type EapReply, type Exchange, openExchange } from '../../eap/exchange.ts'
 import { loadNativeTlsEngine } from '../../eap/native.ts'
 import { createNodeTlsEngine } from '../../eap/tls.ts'
-import { p256, server } from './credentials.ts'
-import { identityResponse, openClient, tlsResponse } from './peer.ts'
+import { p256, server } from '../eap/credentials.ts'
+import { identityResponse, openClient, tlsResponse } from '../eap/peer.ts'
 
 const config = {
   certificatePem: server.cert,

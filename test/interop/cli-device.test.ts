@@ -16,13 +16,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { sealAccount } from '../../device/keystore.ts'
+import { datanet } from '../cli/terminal-double.ts'
 import {
   bytesOf,
   certificatesOf,
   type OperatorDouble,
   startDouble,
 } from '../device/operator-double.ts'
-import { datanet } from './terminal-double.ts'
 
 let place: string
 let double: OperatorDouble

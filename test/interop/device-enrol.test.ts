@@ -8,7 +8,7 @@ import { type Enrolment, enrolDevice, newAccountKey } from '../../device/enrol.t
 import { openAccount } from '../../device/keystore.ts'
 import { askOperator, proveOperator } from '../../device/operator.ts'
 import { accountOf } from '../../ethereum/signature.ts'
-import { bytesOf, startDouble } from './operator-double.ts'
+import { bytesOf, startDouble } from '../device/operator-double.ts'
 
 const nowSeconds = Math.floor(Date.now() / 1000)
 let base: Enrolment
