@@ -1,10 +1,9 @@
 // `datanet chain status`: what the running server knows of its chain, from its own HTTP side. It
 // never opens the chain's files: those belong to the server while it runs.
 
-import { existsSync } from 'node:fs'
 import { refusalOf } from '../device/http.ts'
 import { readArguments } from './arguments.ts'
-import { askServer, configPath, dataDirectory, readConfigText, serverUrl } from './data.ts'
+import { askServer, findServer } from './data.ts'
 import { CommandError, Exit } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -27,11 +26,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     positionals: [],
     options: { config: { type: 'string' }, data: { type: 'string' }, json: { type: 'boolean' } },
   })
-  const dataDir = dataDirectory(flags.data, terminal)
-  const path = configPath(flags.config, dataDir)
-  // Before the first start there is no file; then there is no server either, which is what to say.
-  const started = flags.config !== undefined || existsSync(path)
-  const url = serverUrl(started ? await readConfigText(path) : '')
+  const { dataDir, url } = await findServer(flags, terminal)
   const answer = await ask(dataDir, url)
   const status = answer as Readonly<Record<string, unknown>>
   if (flags.json === true) terminal.out(JSON.stringify(status))

@@ -97,6 +97,19 @@ export async function adminRequest(
   return answer
 }
 
+/** The server that the flags of a verb mean: its data, its configuration, where it listens. */
+export async function findServer(
+  flags: { readonly config?: string | undefined; readonly data?: string | undefined },
+  terminal: Terminal,
+): Promise<{ dataDir: string; configFile: string; url: string }> {
+  const dataDir = dataDirectory(flags.data, terminal)
+  const configFile = configPath(flags.config, dataDir)
+  // Before the first start there is no file; then there is no server either, which is what to say.
+  const started = flags.config !== undefined || existsSync(configFile)
+  const url = serverUrl(started ? await readConfigText(configFile) : '')
+  return { dataDir, configFile, url }
+}
+
 /** `adminRequest` for a verb that can do nothing without a server: no answer is CommandError 69. */
 export async function askServer(
   place: { readonly dataDir: string; readonly url: string; readonly path: string },

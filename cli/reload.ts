@@ -1,11 +1,10 @@
 // `datanet reload`: tells the server that runs from DIR to read its configuration again. Changes
 // nothing itself; what the server objects to is printed as `check` prints it.
 
-import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { type JsonAnswer, refusalOf } from '../device/http.ts'
 import { readArguments } from './arguments.ts'
-import { askServer, configPath, dataDirectory, readConfigText, serverUrl } from './data.ts'
+import { askServer, findServer } from './data.ts'
 import { CommandError, Exit } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -34,16 +33,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     positionals: [],
     options: { config: { type: 'string' }, data: { type: 'string' }, json: { type: 'boolean' } },
   })
-  const dataDir = dataDirectory(flags.data, terminal)
-  const path = configPath(flags.config, dataDir)
-  const started = flags.config !== undefined || existsSync(path)
-  const url = serverUrl(started ? await readConfigText(path) : '')
+  const { dataDir, configFile, url } = await findServer(flags, terminal)
   const answer = await askServer({ dataDir, url, path: '/v1/reload' }, { method: 'POST' })
   const problems = problemsOf(answer, url)
   const reloaded = problems.length === 0
   if (flags.json === true) terminal.out(JSON.stringify({ reloaded, problems }))
   else if (reloaded) terminal.out('reloaded')
-  for (const problem of flags.json === true ? [] : problems) terminal.err(located(path, problem))
+  for (const problem of flags.json === true ? [] : problems)
+    terminal.err(located(configFile, problem))
   if (!reloaded) terminal.err('datanet: not reloaded: the old configuration stays in force')
   return reloaded ? Exit.ok : Exit.configuration
 }
