@@ -38,14 +38,12 @@ export interface Contestant {
   stop(): Promise<void>
 }
 
-/** A load run with what does not change between runs filled in. */
-export function load(
-  bench: Bench,
-  server: RunningServer,
-  run: Pick<LoadSpec, 'tls' | 'count' | 'inFlight'> & Partial<LoadSpec>,
-  cpu: number,
-): Promise<LoadResult> {
-  const spec: LoadSpec = {
+/** What differs from run to run; the rest is filled in here. */
+export type LoadRun = Pick<LoadSpec, 'tls' | 'count' | 'inFlight'> & Partial<LoadSpec>
+
+/** A whole LoadSpec against this server. */
+export function loadSpec(bench: Bench, server: RunningServer, run: LoadRun): LoadSpec {
+  return {
     port: server.port,
     secret: bench.secret,
     groups: bench.groups,
@@ -56,8 +54,15 @@ export function load(
     limitMs: 60_000,
     ...run,
   }
-  return runLoad(spec, cpu)
 }
+
+/** A load run by a generator of its own. */
+export const load = (
+  bench: Bench,
+  server: RunningServer,
+  run: LoadRun,
+  cpu: number,
+): Promise<LoadResult> => runLoad(loadSpec(bench, server, run), cpu)
 
 // What an access point waits before it asks again (hostapd as a NAS).
 const RETRY_MS = 3000

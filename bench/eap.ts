@@ -9,9 +9,10 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { makePki } from '../test/peer/certificates.ts'
 import { type Bench, type Contestant, type ContestantPlan, enter } from './contestants.ts'
+import { measureCpu } from './cpu.ts'
 import { type Enrolment, enrol, freePorts, type OursOptions, startOurs } from './ours.ts'
 import { startFreeRadius, startHostapd } from './peers.ts'
-import { measureCpu, measureEapolTest, measureMemory, measureThroughput } from './phases.ts'
+import { measureEapolTest, measureMemory, measureThroughput } from './phases.ts'
 import { type BenchReport, reportText } from './report.ts'
 
 const USAGE = `usage: npm run bench:eap -- [--quick] [--json FILE] [--servers LIST] [--phases LIST]
@@ -19,7 +20,7 @@ const USAGE = `usage: npm run bench:eap -- [--quick] [--json FILE] [--servers LI
   --json FILE     write all samples to FILE
   --servers LIST  of datanet,freeradius,hostapd (default: all)
   --phases LIST   of cpu,throughput,memory,eapol (default: all)
-  --rounds N      interleaved rounds of the CPU phase (default 6)
+  --rounds N      interleaved rounds of the CPU phase (default 8)
   --groups LIST   what the supplicants offer, the key share first (default P-256)
   --profile DIR   run our server with --cpu-prof into DIR
 `
@@ -31,9 +32,12 @@ const ACCOUNTS = 16
 const HOSTAPD_CAPACITY = 950
 
 const FULL = {
-  rounds: 6,
-  count: 150,
-  warmup: { ours: 800, others: 60 },
+  rounds: 8,
+  // Of 24 authentications each: a slice of all three servers takes some 0.15 s.
+  slices: 16,
+  count: 24,
+  // V8 still compiles hot functions after some thousand authentications.
+  warmup: { ours: 2000, others: 60 },
   loads: [
     { inFlight: 16, count: 1500 },
     { inFlight: 256, count: 1500 },
@@ -44,7 +48,8 @@ const FULL = {
 }
 const QUICK: typeof FULL = {
   rounds: 1,
-  count: 20,
+  slices: 2,
+  count: 8,
   warmup: { ours: 20, others: 10 },
   loads: [{ inFlight: 16, count: 60 }],
   halfOpen: 100,
@@ -140,7 +145,7 @@ async function measure(
   const size = values.quick ? QUICK : FULL
   const phases = values.phases.split(',')
   const rounds = values.rounds === undefined ? size.rounds : Number(values.rounds)
-  const plan = { rounds, count: size.count, inFlight: 8 }
+  const plan = { rounds, slices: size.slices, count: size.count, inFlight: 8 }
   const has = (phase: string): boolean => {
     if (phases.includes(phase)) say(`phase ${phase}`)
     return phases.includes(phase)

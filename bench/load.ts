@@ -1,10 +1,11 @@
 // The load generator: N EAP-TLS authentications with K in flight against one server, as a process
-// of its own so that its CPU is not the server's. `node bench/load.ts SPEC.json` prints one line of
-// JSON. It checks every reply and every key; it starts no server. Called by bench/eap.ts.
+// of its own so that its CPU is not the server's. Each line of standard input is a LoadSpec, each
+// line of its output a LoadResult; it ends with its input. It checks every reply and every key; it
+// starts no server. Called by generator.ts.
 
-import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { authenticate } from '../test/peer/peer.ts'
-import { createSupplicant, type TlsVersion } from '../test/peer/tls.ts'
+import { createSupplicant, type Supplicant, type TlsVersion } from '../test/peer/tls.ts'
 import { openTransport } from '../test/peer/transport.ts'
 import { percentile } from './table.ts'
 
@@ -67,6 +68,21 @@ function station(number: number): string {
   return (octets.toString('hex').match(/../g) ?? []).join('-').toUpperCase()
 }
 
+/** Prepared once per device and TLS version: many short runs would else mostly parse keys. */
+const supplicants = new Map<string, Supplicant>()
+
+function supplicantFor(
+  { tls, groups }: LoadSpec,
+  { certificatePem, keyPem }: LoadCredential,
+): Supplicant {
+  const key = `${tls} ${groups} ${certificatePem}`
+  const known = supplicants.get(key)
+  if (known !== undefined) return known
+  const made = createSupplicant({ tlsMin: tls, tlsMax: tls, groups, certificatePem, keyPem })
+  supplicants.set(key, made)
+  return made
+}
+
 async function run(spec: LoadSpec): Promise<LoadResult> {
   const transport = openTransport({
     host: '127.0.0.1',
@@ -77,13 +93,7 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
   })
   const devices = spec.credentials.map((credential) => ({
     identity: credential.identity,
-    supplicant: createSupplicant({
-      tlsMin: spec.tls,
-      tlsMax: spec.tls,
-      groups: spec.groups,
-      certificatePem: credential.certificatePem,
-      keyPem: credential.keyPem,
-    }),
+    supplicant: supplicantFor(spec, credential),
   }))
   const wanted = spec.abandonAfterRounds === undefined ? 'accept' : 'abandoned'
   const times: number[] = []
@@ -137,5 +147,7 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
   }
 }
 
-const spec: LoadSpec = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
-process.stdout.write(`${JSON.stringify(await run(spec))}\n`)
+for await (const line of createInterface({ input: process.stdin })) {
+  const spec: LoadSpec = JSON.parse(line)
+  process.stdout.write(`${JSON.stringify(await run(spec))}\n`)
+}

@@ -1,5 +1,5 @@
-// What is measured, phase by phase: CPU per authentication, throughput, memory, and eapol_test one
-// by one. A run that fails is noted and the next goes on. Prints nothing but progress. Called by
+// What is measured beside CPU (cpu.ts), phase by phase: throughput, memory, and eapol_test one by
+// one. A run that fails is noted and the next goes on. Prints nothing but progress. Called by
 // eap.ts.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,40 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TlsVersion } from '../test/peer/tls.ts'
 import { type Bench, type Contestant, load } from './contestants.ts'
+import { type CpuSample, readCpu, TLS_VERSIONS } from './cpu.ts'
 import { runCommand } from './generator.ts'
 import type { LoadCredential, LoadResult } from './load.ts'
 import type { RunningServer } from './peers.ts'
-import { cpuNanoseconds, descendantsOf, residentBytes } from './schedstat.ts'
-
-export const TLS_VERSIONS: readonly TlsVersion[] = ['1.2', '1.3']
-
-/** CPU of one run, in microseconds per finished authentication. */
-export interface CpuSample {
-  readonly server: string
-  readonly tls: TlsVersion
-  /**
-   * Samples of one round were taken one after another: only they see the same minute of the
-   * machine.
-   */
-  readonly round: number
-  readonly us: number
-  /**
-   * Child processes of the server (the embedded chain's node), in the same unit; not part of `us`.
-   */
-  readonly childrenUs: number
-  readonly rounds: number
-  readonly failed: number
-}
-
-interface CpuReading {
-  readonly own: number
-  readonly children: number
-}
-
-function readCpu({ pid }: RunningServer): CpuReading {
-  const children = descendantsOf(pid).map(cpuNanoseconds)
-  return { own: cpuNanoseconds(pid), children: children.reduce((sum, each) => sum + each, 0) }
-}
+import { descendantsOf, residentBytes } from './schedstat.ts'
 
 /** One step that may fail without ending the benchmark. */
 async function attempt<Value>(
@@ -53,62 +24,6 @@ async function attempt<Value>(
   } catch (error) {
     bench.say(`  ${what}: ${error instanceof Error ? error.message : String(error)}`)
     return undefined
-  }
-}
-
-/**
- * Everything pinned to one CPU, servers interleaved in each round, the order turning from round to
- * round.
- */
-export async function measureCpu(
-  bench: Bench,
-  contestants: readonly Contestant[],
-  plan: { readonly rounds: number; readonly count: number; readonly inFlight: number },
-): Promise<CpuSample[]> {
-  const samples: CpuSample[] = []
-  for (let round = 0; round < plan.rounds; round++) {
-    const turn = round % contestants.length
-    const order = [...contestants.slice(turn), ...contestants.slice(0, turn)]
-    for (const tls of TLS_VERSIONS) {
-      for (const contestant of order) {
-        const what = `round ${round + 1} TLS ${tls} ${contestant.name}`
-        const sample = await attempt(bench, what, () =>
-          cpuRun(bench, contestant, { ...plan, tls, round }),
-        )
-        if (sample === undefined) continue
-        samples.push(sample)
-        bench.say(`  ${what}: ${sample.us.toFixed(0)} us`)
-      }
-    }
-  }
-  return samples
-}
-
-async function cpuRun(
-  bench: Bench,
-  contestant: Contestant,
-  plan: {
-    readonly tls: TlsVersion
-    readonly round: number
-    readonly count: number
-    readonly inFlight: number
-  },
-): Promise<CpuSample> {
-  const server = await contestant.ready(plan.count)
-  const before = readCpu(server)
-  const { round, ...run } = plan
-  const result = await load(bench, server, run, bench.serverCpu)
-  const after = readCpu(server)
-  const each = result.done * 1000
-  if (result.done === 0) throw new Error(`nothing finished: ${JSON.stringify(result.failures)}`)
-  return {
-    server: contestant.name,
-    tls: plan.tls,
-    round,
-    us: (after.own - before.own) / each,
-    childrenUs: (after.children - before.children) / each,
-    rounds: result.roundsPerAuth,
-    failed: result.failed,
   }
 }
 
@@ -229,6 +144,7 @@ export async function measureEapolTest(
           tls,
           round: 0,
           us: (after.own - before.own) / (done * 1000),
+          betweenUs: 0,
           childrenUs: (after.children - before.children) / (done * 1000),
           rounds: Number.NaN,
           failed: repeats - done,

@@ -1,7 +1,8 @@
 // The benchmark's figures as one readable text: medians, ratios with their verdict, and what to
 // make of them. Pure. Called by eap.ts.
 
-import type { CpuSample, MemorySample, ThroughputSample } from './phases.ts'
+import type { CpuSample } from './cpu.ts'
+import type { MemorySample, ThroughputSample } from './phases.ts'
 import { figure, median, ratio, table } from './table.ts'
 
 /** All that one run of the benchmark found; also what --json writes. */
@@ -25,46 +26,64 @@ export function cpuMedian(samples: readonly CpuSample[], server: string, tls: st
   return median(samples.filter((s) => s.server === server && s.tls === tls).map((s) => s.us))
 }
 
-/** Median over the rounds of ours divided by theirs, each pair from one round. */
-export function pairedRatio(
+/** Ours divided by theirs in each round that has both. */
+export function pairedRatios(
   samples: readonly CpuSample[],
   ours: string,
   server: string,
   tls: string,
-) {
+): number[] {
   const of = (name: string): CpuSample[] =>
     samples.filter((sample) => sample.server === name && sample.tls === tls)
   const theirs = new Map(of(server).map((sample) => [sample.round, sample.us]))
   const ratios = of(ours).map((sample) => sample.us / (theirs.get(sample.round) ?? Number.NaN))
-  return median(ratios.filter(Number.isFinite))
+  return ratios.filter(Number.isFinite)
 }
 
-const CPU_HEADING = ['server', 'TLS', 'us median', 'best', 'children', 'rounds', 'runs', 'failed']
+const CPU_HEADING = [
+  'server',
+  'TLS',
+  'us median',
+  'lowest',
+  'highest',
+  'between',
+  'children',
+  'trips',
+  'rounds',
+  'failed',
+]
 
 function cpuTable(title: string, report: BenchReport, samples: readonly CpuSample[]): string {
-  const rows = [[...CPU_HEADING, 'ours/this', 'paired']]
+  const rows = [[...CPU_HEADING, 'ours/this', 'paired', 'spread']]
   for (const tls of ['1.2', '1.3']) {
     for (const server of names(samples)) {
       const own = samples.filter((sample) => sample.server === server && sample.tls === tls)
       const times = own.map((sample) => sample.us)
       const failed = own.reduce((sum, sample) => sum + sample.failed, 0)
       const other = server !== report.ours
+      const pairs = pairedRatios(samples, report.ours, server, tls)
       rows.push([
         server,
         tls,
         figure(median(times)),
         figure(Math.min(...times)),
+        figure(Math.max(...times)),
+        figure(median(own.map((sample) => sample.betweenUs))),
         figure(median(own.map((sample) => sample.childrenUs))),
         figure(median(own.map((sample) => sample.rounds)), 1),
         String(own.length),
         String(failed),
         other ? ratio(cpuMedian(samples, report.ours, tls), median(times)) : '',
-        other ? figure(pairedRatio(samples, report.ours, server, tls), 2) : '',
+        other ? figure(median(pairs), 2) : '',
+        other && pairs.length > 0 ? spread(pairs) : '',
       ])
     }
   }
   return table(title, rows)
 }
+
+const spread = (values: readonly number[]): string =>
+  `${figure(Math.min(...values), 2)}-${figure(Math.max(...values), 2)}`
 
 function throughputTable(report: BenchReport): string {
   const rows = [['server', 'in flight', 'of', 'auth/s', 'p50 ms', 'p99 ms', 'lost', 'retransmits']]
@@ -100,11 +119,19 @@ function memoryTable(report: BenchReport): string {
   )
 }
 
+const LEGEND = `us: CPU of the server process, user and system, per finished authentication; one figure a round,
+over many short slices in which the servers take turns. Between: what it used outside of its
+slices. Children: the embedded chain of Datanet; neither is part of us. Trips: RADIUS exchanges.
+ours/this: ratio of the two medians over the rounds. Paired: median of the ratios within each round,
+spread: the lowest and the highest of them. Under 10 % is a draw: this method does not resolve less.
+`
+
 /** The whole text. */
 export function reportText(report: BenchReport): string {
   const parts = [`${report.machine}\n`]
   if (report.cpu.length > 0) {
-    const title = 'CPU of the server per full EAP-TLS authentication (one CPU for all, interleaved)'
+    const title =
+      'CPU of the server per full EAP-TLS authentication (one CPU for all, slices interleaved)'
     parts.push(cpuTable(title, report, report.cpu))
   }
   if (report.throughput.length > 0) parts.push(throughputTable(report))
@@ -114,12 +141,7 @@ export function reportText(report: BenchReport): string {
       cpuTable('CPU per authentication under eapol_test, one after another', report, report.eapol),
     )
   }
-  parts.push(
-    'Children: us of the embedded chain of Datanet, not part of its figure. Paired: median of',
-  )
-  parts.push(
-    'the ratios within each round. Under 10 % is a draw: this method does not resolve less.',
-  )
+  parts.push(LEGEND)
   for (const note of report.notes) parts.push(`Note: ${note}`)
   return `${parts.join('\n')}\n`
 }

@@ -1,7 +1,7 @@
 // The native engine: the suite that every engine passes, and what its addon does with arguments and
 // calls that are wrong. Without a compiler this file fails. Storms and memory: test/sim/engine.
 
-import { createHash, createPrivateKey, randomBytes } from 'node:crypto'
+import { createHash, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -133,6 +133,19 @@ t.test('established: the last flight is withheld, and there is no second handsha
     t.ok(addon.commit(handle).length > 20)
     client.close()
   }
+})
+
+t.test('RFC 8879: no peer is asked to compress its certificate', async (t) => {
+  const certificates = 8
+  const der = new X509Certificate(p256.cert).raw.length
+  const cert = p256.cert.repeat(certificates)
+  const client = openClient({ ...p256, cert, minVersion: 'TLSv1.3', ecdhCurve: 'P-256' })
+  const handle = addon.open(contextOf())
+  t.equal(addon.feed(handle, await client.exchange(Buffer.alloc(0))), 0)
+  const flight = await client.exchange(addon.take(handle))
+  t.ok(flight.length > certificates * der, `${flight.length} octets`)
+  t.equal(addon.feed(handle, flight), 1)
+  client.close()
 })
 
 t.test('an error of one conversation is not that of the next, or of node:crypto', async (t) => {
