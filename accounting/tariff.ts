@@ -1,7 +1,8 @@
-// What a session costs, in integers. Owns the price arithmetic of product terms: per minute, per
-// megabyte, intervals and the reserve. Refuses floats: prices arrive as decimal text and become
-// base units once, charges round up to the next base unit so a session is never undercharged by
-// rounding. Pure.
+// What a session costs, in integers. Owns the price arithmetic: per minute, per megabyte, per flat
+// window, the free allowance, intervals and the reserve. Refuses floats: prices arrive as decimal
+// text and become base units once. Each part (time, volume) is rounded up by itself to the next
+// base unit, once, over the whole session: never by interval, so rounding costs a session less than
+// two base units in all. Pure; called by rating.ts, admission.ts and the ledger.
 
 /** A tariff as the operator writes it: prices are decimal text in whole tokens. */
 export interface TariffTerms {
@@ -11,13 +12,31 @@ export interface TariffTerms {
   readonly intervalMegabytes: number
   readonly missedMax: number
   readonly graceMs: number
+  /** A price for each window begun, beside the prices above. */
+  readonly flat?: { readonly price: string; readonly windowMs: number }
+  /** Not charged, once a day per account; absent: none. */
+  readonly freeMinutes?: number
+  readonly freeMegabytes?: number
+  /** The rate a NAS that can is told to hold a session at from its first missed interval on. */
+  readonly throttleKbps?: number
 }
 
 /** A tariff priced in base units of the token. */
-export interface Tariff extends Omit<TariffTerms, 'perMinute' | 'perMegabyte'> {
+export interface Tariff {
   readonly name: string
+  /** Counts the changes of the tariff of this name, from 1; 0: not in the books yet. */
+  readonly version: number
   readonly perMinute: bigint
   readonly perMegabyte: bigint
+  readonly intervalMs: number
+  readonly intervalMegabytes: number
+  readonly missedMax: number
+  readonly graceMs: number
+  readonly flat?: { readonly price: bigint; readonly windowMs: number }
+  /** What this session is not charged for: 0 where the account had its allowance today. */
+  readonly freeMs: number
+  readonly freeOctets: bigint
+  readonly throttleKbps?: number
 }
 
 /**
@@ -54,30 +73,88 @@ export function priceTariff(name: string, terms: TariffTerms, decimals: number):
     }
     return units
   }
-  const perMinute = price(terms.perMinute, 'per_minute')
-  const perMegabyte = price(terms.perMegabyte, 'per_megabyte')
-  return { ...terms, name, perMinute, perMegabyte }
+  return {
+    name,
+    version: 0,
+    perMinute: price(terms.perMinute, 'per_minute'),
+    perMegabyte: price(terms.perMegabyte, 'per_megabyte'),
+    intervalMs: terms.intervalMs,
+    intervalMegabytes: terms.intervalMegabytes,
+    missedMax: terms.missedMax,
+    graceMs: terms.graceMs,
+    ...(terms.flat !== undefined && {
+      flat: { price: price(terms.flat.price, 'flat.price'), windowMs: terms.flat.windowMs },
+    }),
+    freeMs: (terms.freeMinutes ?? 0) * 60_000,
+    freeOctets: BigInt(terms.freeMegabytes ?? 0) * 1_000_000n,
+    ...(terms.throttleKbps !== undefined && { throttleKbps: terms.throttleKbps }),
+  }
+}
+
+/** The same prices for a session whose account had its free allowance already. */
+export function withoutAllowance(tariff: Tariff): Tariff {
+  return tariff.freeMs === 0 && tariff.freeOctets === 0n
+    ? tariff
+    : { ...tariff, freeMs: 0, freeOctets: 0n }
+}
+
+/** Whether two tariffs mean the same to a device, whatever their version. */
+export function sameTerms(a: Omit<Tariff, 'version'>, b: Omit<Tariff, 'version'>): boolean {
+  return (
+    a.name === b.name &&
+    a.perMinute === b.perMinute &&
+    a.perMegabyte === b.perMegabyte &&
+    a.intervalMs === b.intervalMs &&
+    a.intervalMegabytes === b.intervalMegabytes &&
+    a.missedMax === b.missedMax &&
+    a.graceMs === b.graceMs &&
+    a.flat?.price === b.flat?.price &&
+    a.flat?.windowMs === b.flat?.windowMs &&
+    a.freeMs === b.freeMs &&
+    a.freeOctets === b.freeOctets &&
+    a.throttleKbps === b.throttleKbps
+  )
 }
 
 const ceilDivide = (a: bigint, b: bigint): bigint => (a + b - 1n) / b
 
-/** The time part of what is owed after `ms` milliseconds: ceil(per_minute × ms / 60000). */
+/**
+ * What `ms` milliseconds cost beyond the free ones: ceil(per_minute × ms / 60000), and the flat
+ * price for each window begun (at 0 ms none is; at exactly one window's length, one).
+ */
 export function timeCharge(tariff: Tariff, ms: number): bigint {
-  return ceilDivide(tariff.perMinute * BigInt(ms), 60_000n)
+  const { flat, freeMs } = tariff
+  const charged = ms > freeMs ? ms - freeMs : 0
+  const time = ceilDivide(tariff.perMinute * BigInt(charged), 60_000n)
+  return flat === undefined ? time : time + flat.price * BigInt(Math.ceil(charged / flat.windowMs))
 }
 
 /**
- * The volume part of what is owed for `bytes` in both directions: ceil(per_megabyte × bytes /
- * 10^6).
+ * The volume part of what is owed for `bytes` in both directions beyond the free ones:
+ * ceil(per_megabyte × bytes / 10^6).
  */
 export function volumeCharge(tariff: Tariff, bytes: bigint): bigint {
-  return ceilDivide(tariff.perMegabyte * bytes, 1_000_000n)
+  const charged = bytes > tariff.freeOctets ? bytes - tariff.freeOctets : 0n
+  return ceilDivide(tariff.perMegabyte * charged, 1_000_000n)
 }
 
-/** The price of one interval: its time and `interval_megabytes`. */
+/** What `interval_megabytes` cost at the full price: more than that unpaid is due at once. */
+export function intervalVolumePrice(tariff: Tariff): bigint {
+  return ceilDivide(tariff.perMegabyte * BigInt(tariff.intervalMegabytes) * 1_000_000n, 1_000_000n)
+}
+
+/** The most that so many intervals in a row can cost, wherever in the session they lie. */
+function costOf(tariff: Tariff, intervals: number): bigint {
+  const { flat, intervalMs } = tariff
+  const each = ceilDivide(tariff.perMinute * BigInt(intervalMs), 60_000n)
+  const whole = BigInt(intervals) * (each + intervalVolumePrice(tariff))
+  if (flat === undefined) return whole
+  return whole + flat.price * BigInt(Math.ceil((intervals * intervalMs) / flat.windowMs))
+}
+
+/** The most one interval can cost: its time, `interval_megabytes`, the windows that begin in it. */
 export function intervalPrice(tariff: Tariff): bigint {
-  const bytes = BigInt(tariff.intervalMegabytes) * 1_000_000n
-  return timeCharge(tariff, tariff.intervalMs) + volumeCharge(tariff, bytes)
+  return costOf(tariff, 1)
 }
 
 /** How many intervals a session can run up before it is cut: the AP's maximum loss. */
@@ -85,17 +162,20 @@ export function intervalsAtRisk(tariff: Tariff): number {
   return tariff.missedMax + 1
 }
 
-/**
- * What a session sets aside of the escrow while it is open: max(2, missed_max + 1) interval prices.
- */
+/** What a session sets aside of the escrow while it is open: max(2, missed_max + 1) intervals. */
 export function reserveOf(tariff: Tariff): bigint {
-  return BigInt(Math.max(2, intervalsAtRisk(tariff))) * intervalPrice(tariff)
+  return costOf(tariff, Math.max(2, intervalsAtRisk(tariff)))
 }
 
 /** How long `spendable` base units last at this tariff, whole intervals, at most `maxMs`. */
 export function affordableMs(tariff: Tariff, spendable: bigint, maxMs: number): number {
-  const price = intervalPrice(tariff)
-  if (price === 0n) return maxMs
-  const lasts = (spendable / price) * BigInt(tariff.intervalMs)
-  return lasts < BigInt(maxMs) ? Number(lasts) : maxMs
+  if (costOf(tariff, 1) === 0n) return maxMs
+  // Windows make the cost a staircase over a line: the longest stretch is found by halving.
+  let [fits, above] = [0, Math.ceil(maxMs / tariff.intervalMs) + 1]
+  while (above - fits > 1) {
+    const middle = Math.floor((fits + above) / 2)
+    if (costOf(tariff, middle) <= spendable) fits = middle
+    else above = middle
+  }
+  return Math.min(fits * tariff.intervalMs, maxMs)
 }

@@ -6,6 +6,7 @@
 import { type Address, addressOfPublicKey, parseAddress } from '../ethereum/address.ts'
 import { recoverAddress } from '../ethereum/signature.ts'
 import { type Domain, deviceCertificateDigest, payPlaceDomain } from '../ethereum/typed-data.ts'
+import { parseVoucherUri, VOUCHER_URI, type VoucherUri } from '../ethereum/voucher-uri.ts'
 import { CertificateError } from './der.ts'
 import { type CertificateFacts, readCertificate, sha256 } from './x509.ts'
 
@@ -52,8 +53,8 @@ export interface DeviceIdentity {
   readonly notBefore: number
   /** … to here, inclusive. */
   readonly notAfter: number
-  /** `datanet:voucher/1/<operatorId>/<amount>/<signature>`, its form checked, its signature not. */
-  readonly voucherUri?: string
+  /** Paid when the device joins; its form is checked here, its signature not. */
+  readonly voucher?: VoucherUri
   readonly [identityBrand]: true
 }
 
@@ -75,13 +76,10 @@ export const CERTIFICATE_BYTES_MAX = 4096
 
 export const ACCOUNT_URI = 'did:pkh:eip155:'
 export const BINDING_URI = 'datanet:binding/1/'
-export const VOUCHER_URI = 'datanet:voucher/1/'
 
 // One spelling each: no leading zeros, lowercase hex. 20 digits hold any uint64 chain id.
 const ACCOUNT = /^did:pkh:eip155:([1-9][0-9]{0,19}):(0x[0-9a-f]{40})$/
 const BINDING = /^datanet:binding\/1\/(0x[0-9a-f]{40})\/([^/]*)$/
-// uint32 operator, uint96 amount, 65 bytes of signature.
-const VOUCHER = /^datanet:voucher\/1\/(0|[1-9][0-9]{0,9})\/[1-9][0-9]{0,28}\/[\w-]{87}$/
 
 export function identityDomain(chainId: bigint, contract: Address): IdentityDomain {
   return { chainId, contract, separator: payPlaceDomain(chainId, contract) }
@@ -117,9 +115,6 @@ function sortUris(uris: readonly string[]): DatanetUris | Refused {
     return refuse('binding-duplicate', 'more than one account or binding URI')
   }
   if (sorted.voucher.length > 1) return refuse('voucher-duplicate', 'more than one voucher URI')
-  if (sorted.voucher.some((uri) => !VOUCHER.test(uri))) {
-    return refuse('voucher-malformed', 'the voucher URI is not operator/amount/signature')
-  }
   return sorted
 }
 
@@ -221,6 +216,11 @@ export function readIdentity(der: Buffer, domain: IdentityDomain): DeviceIdentit
   }
   const uris = sortUris(certificate.uris)
   if ('refusal' in uris) return uris
+  const [voucherUri] = uris.voucher
+  const voucher = voucherUri === undefined ? undefined : parseVoucherUri(voucherUri)
+  if (voucherUri !== undefined && voucher === undefined) {
+    return refuse('voucher-malformed', 'the voucher URI is not operator/amount/signature')
+  }
   const kind = certificate.curve === 'secp256k1' ? 'direct' : 'bound'
   const spkiHash = sha256(certificate.spki)
   const account =
@@ -228,14 +228,13 @@ export function readIdentity(der: Buffer, domain: IdentityDomain): DeviceIdentit
       ? directAccount(certificate, uris)
       : boundAccount(certificate, spkiHash, uris, domain)
   if (typeof account !== 'string') return account
-  const [voucherUri] = uris.voucher
   return {
     kind,
     account,
     spkiSha256: spkiHash.toString('hex'),
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
-    ...(voucherUri === undefined ? {} : { voucherUri }),
+    ...(voucher === undefined ? {} : { voucher }),
   } as DeviceIdentity
 }
 

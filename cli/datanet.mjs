@@ -4,6 +4,7 @@
 // present one is too old.
 
 import { existsSync } from 'node:fs'
+import * as nodeModule from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { runForeground } from '../setup/processes.mjs'
 
@@ -13,6 +14,10 @@ const innerNode = fileURLToPath(new URL('../node_modules/.bin/node', import.meta
 if (Number(process.versions.node.split('.')[0]) >= 24) {
   // main.ts runs as a program only where it was started as one.
   process.argv[1] = fileURLToPath(main)
+  // Keeps the stripped sources beside the packages: without the type stripper, which is loaded only
+  // where the cache has none, a process takes 28 MB less and starts sooner.
+  const cache = new URL('../node_modules/.cache/datanet/', import.meta.url)
+  nodeModule.enableCompileCache?.(fileURLToPath(cache))
   await import(main.href)
 } else if (existsSync(innerNode)) {
   process.exitCode = await runForeground(innerNode, [fileURLToPath(main), ...process.argv.slice(2)])

@@ -38,6 +38,8 @@ certificate has to be the one in the contract.
   --kind bound|direct  bound (default): a P-256 key bound to the account by its signature.
                        direct: the account's own key, TLS 1.2 only, for small devices
   --deposit AMOUNT     whole tokens to put in escrow at once, like 10 or 0.5
+  --prepay AMOUNT      of the deposit, what the certificate itself pays the operator when the device
+                       first joins: for operators that ask newcomers to pay ahead (bound only)
   --operator URL       the operator (default: $DATANET_OPERATOR or ${DEFAULT_OPERATOR})
   --out DIR            the folder to make (default: ./NAME); never one that exists
   --key FILE           bind a P-256 key that lives elsewhere: PEM of the private key, the public
@@ -53,6 +55,7 @@ faucet gives; 73 DIR exists, 77 permission.
 const options = {
   kind: { type: 'string', default: 'bound' },
   deposit: { type: 'string' },
+  prepay: { type: 'string' },
   operator: { type: 'string' },
   out: { type: 'string' },
   key: { type: 'string' },
@@ -69,6 +72,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   if (kind === 'direct' && flags.key !== undefined) {
     throw usage(VERB, '--key is for --kind bound: a direct device uses its account key')
   }
+  if (kind === 'direct' && flags.prepay !== undefined) {
+    throw usage(VERB, '--prepay is for --kind bound: a direct certificate carries no voucher')
+  }
   const directory = resolve(flags.out ?? name)
   const key = flags.key === undefined ? undefined : await readKey(flags.key)
   await refuseExisting(directory)
@@ -77,6 +83,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   )
   const answer = await askOperator(url)
   const amount = flags.deposit === undefined ? undefined : readDeposit(flags.deposit, answer)
+  const prepay = flags.prepay === undefined ? undefined : readPrepay(flags.prepay, amount, answer)
   const link = openChain(answer.rpc)
   try {
     const nowSeconds = Math.floor(terminal.now() / 1000)
@@ -90,6 +97,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       random: randomBytes,
       ...(ssid === undefined ? {} : { ssid }),
       ...(key === undefined ? {} : { key }),
+      ...(prepay === undefined ? {} : { prepay }),
     })
     await writeFolder(directory, enrolled.files)
     terminal.err(`wrote ${directory}`)
@@ -121,6 +129,15 @@ function readDeposit(text: string, { token, rpc }: OperatorAnswer): bigint {
     const sum = `${formatAmount(most, token.decimals)} ${token.symbol}`
     const problem = `--deposit ${text} is more than the ${sum} a device can draw at once`
     throw new CommandError(Exit.unavailable, `${problem}: ${faucetLimit(token)}`)
+  }
+  return amount
+}
+
+/** A voucher above the deposit would be refused, and the certificate carry it in vain. */
+function readPrepay(text: string, deposit: bigint | undefined, { token }: OperatorAnswer): bigint {
+  const amount = parseAmount(text, token.decimals)
+  if (deposit === undefined || amount > deposit) {
+    throw usage(VERB, `--prepay ${text} needs a --deposit of as much or more`)
   }
   return amount
 }

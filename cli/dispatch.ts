@@ -49,6 +49,36 @@ export const verbs: readonly Verb[] = [
     load: () => import('./device-topup.ts'),
   },
   {
+    name: 'device run',
+    summary: 'pay for the connection of a device as it goes',
+    load: () => import('./device-run.ts'),
+  },
+  {
+    name: 'device pay',
+    summary: 'pay what a device owes now, once',
+    load: () => import('./device-pay.ts'),
+  },
+  {
+    name: 'device add-operator',
+    summary: 'let a device use one more operator',
+    load: () => import('./device-add-operator.ts'),
+  },
+  {
+    name: 'sessions',
+    summary: 'list the sessions of the running server, with what they owe',
+    load: () => import('./sessions.ts'),
+  },
+  {
+    name: 'ledger',
+    summary: 'show what was paid for what, and who is in arrears',
+    load: () => import('./ledger.ts'),
+  },
+  {
+    name: 'disconnect',
+    summary: 'put one session off',
+    load: () => import('./disconnect.ts'),
+  },
+  {
     name: 'chain status',
     summary: 'ask the running server how its chain is',
     load: () => import('./chain-status.ts'),
@@ -112,7 +142,7 @@ function overview(prefix = ''): string[] {
   return [
     'usage: datanet VERB …',
     '',
-    ...listed.map(({ name, summary }) => `  ${name.padEnd(15)} ${summary}`),
+    ...listed.map(({ name, summary }) => `  ${name.padEnd(19)} ${summary}`),
     '',
     'datanet VERB --help explains each; datanet --version prints the version.',
   ]

@@ -31,6 +31,9 @@ export type TlsVersion = (typeof TLS_VERSIONS)[number]
 /** `auto`: native where it has been built, else node. */
 export const TLS_ENGINES = ['auto', 'native', 'node'] as const
 
+/** Whether a session needs a voucher before it begins: never, while the account is new, always. */
+export const PREPAY = ['off', 'newcomers', 'always'] as const
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -93,13 +96,14 @@ export interface Config {
   }
   readonly sessions: { readonly maxMs: number; readonly perAccount: number }
   readonly admission: {
-    readonly prepay: 'off'
+    readonly prepay: (typeof PREPAY)[number]
     readonly newcomersPerClient: number
     readonly arrearsWindowMs: number
   }
   readonly billing: { readonly usage: 'accounting' }
   readonly http: { readonly listen: Endpoint; readonly publicUrl: string | null }
-  readonly storage: 'embedded'
+  /** `embedded`, or a postgres URL. */
+  readonly storage: string
   readonly log: { readonly level: LogLevel }
 }
 

@@ -40,6 +40,12 @@ function tariffTerms(tariff: Parsed['tariffs'][string]): TariffTerms {
     intervalMegabytes: tariff.interval_megabytes,
     missedMax: tariff.missed_max,
     graceMs: tariff.grace,
+    ...(tariff.flat !== undefined && {
+      flat: { price: tariff.flat.price, windowMs: tariff.flat.window },
+    }),
+    freeMinutes: tariff.free_minutes,
+    freeMegabytes: tariff.free_megabytes,
+    ...(tariff.throttle_kbps !== undefined && { throttleKbps: tariff.throttle_kbps }),
   }
 }
 

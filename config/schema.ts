@@ -5,9 +5,10 @@
 import { z } from 'zod'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { type Cidr, parseCidr } from './address.ts'
-import { LOG_LEVELS, NAS_TYPES, TLS_ENGINES, TLS_VERSIONS } from './config.ts'
+import { LOG_LEVELS, NAS_TYPES, PREPAY, TLS_ENGINES, TLS_VERSIONS } from './config.ts'
 import {
   formatDuration,
+  isPostgresUrl,
   parseBssid,
   parseDuration,
   parseEndpoint,
@@ -208,6 +209,11 @@ const tariff = section({
   interval_megabytes: integer(1, 1_000_000).default(10),
   missed_max: integer(1, 100).default(2),
   grace: duration(0, HOUR).default(0),
+  flat: section({ price, window: duration(MINUTE, 30 * DAY) }).optional(),
+  // Given once a day per account, else a device could start over for ever.
+  free_minutes: integer(0, 1440).default(0),
+  free_megabytes: integer(0, 1_000_000).default(0),
+  throttle_kbps: integer(8, 1_000_000).optional(),
 })
 
 const radius = section({
@@ -283,11 +289,7 @@ export const schema = section({
     per_account: integer(1, 10_000).default(4),
   }).prefault({}),
   admission: section({
-    prepay: builtChoice(
-      ['off'],
-      (input) => input === 'newcomers' || input === 'always',
-      'must be "off" ("newcomers" and "always" are not built yet)',
-    ).default('off'),
+    prepay: choice(PREPAY).default('off'),
     newcomers_per_client: integer(0, 100_000).default(20),
     arrears_window: duration(0, 10 * MINUTE).default(20 * SECOND),
   }).prefault({}),
@@ -302,10 +304,8 @@ export const schema = section({
     listen: endpoint.prefault('127.0.0.1:8080'),
     public_url: publicUrl,
   }).prefault({}),
-  storage: builtChoice(
-    ['embedded'],
-    (input) => /^postgres(ql)?:\/\//.test(input),
-    'must be "embedded" ("postgres://…" is not built yet)',
+  storage: text('must be embedded or a postgres:// URL', (input) =>
+    input === 'embedded' || isPostgresUrl(input) ? input : undefined,
   ).default('embedded'),
   log: section({ level: choice(LOG_LEVELS).default('info') }).prefault({}),
 })

@@ -54,3 +54,9 @@ export function parseUrl(text: string, schemes: readonly string[]): string | und
   if (url === null || !schemes.includes(url.protocol.slice(0, -1))) return undefined
   return url.username === '' && url.password === '' ? text.replace(/\/+$/, '') : undefined
 }
+
+/** Whether the text names a PostgreSQL database; a password may be in it, or in PGPASSWORD. */
+export function isPostgresUrl(text: string): boolean {
+  const url = URL.parse(text)
+  return url !== null && ['postgres:', 'postgresql:'].includes(url.protocol) && url.host !== ''
+}

@@ -14,10 +14,15 @@ import { wpaSupplicantConf } from '../certs/profiles/wpa_supplicant.ts'
 import { isRoot } from '../certs/server-chain.ts'
 import { sha256 } from '../certs/x509.ts'
 import { accountOf } from '../ethereum/signature.ts'
+import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import { DeviceError } from './error.ts'
 import { type DeviceFile, deviceJson, type FolderFile } from './folder.ts'
 import { sealAccount } from './keystore.ts'
+import { CA_FILE } from './network-block.ts'
 import type { ProvenOperator } from './operator.ts'
+import { voucherUriOf } from './renewal.ts'
+import { EMPTY_BOOK, signedFor } from './voucher-book.ts'
+import { VOUCHERS_FILE, vouchersText } from './vouchers-file.ts'
 
 /**
  * 30 days in all (product rule), of which ten minutes lie in the past for clocks that run
@@ -28,7 +33,6 @@ const BACKDATE_SECONDS = 600
 const SERIAL_BYTES = 16
 // IEEE 802.11: an SSID is at most 32 octets.
 const SSID_BYTES_MAX = 32
-const CA_FILE = 'operator-ca.pem'
 // OpenSSL offers no secp256k1 unless told, and wpa_supplicant has no setting of its own for it.
 // X25519 and P-256 stay for the key exchange.
 const OPENSSL_CONF = `# For the program that joins with key.pem: OPENSSL_CONF=THIS_FILE
@@ -61,6 +65,8 @@ export interface Enrolment {
   /** The network the profiles join; absent: the operator's name, and any in wpa_supplicant.conf. */
   readonly ssid?: string
   readonly key?: KeyElsewhere
+  /** Paid to the operator by the certificate itself at the first join; base units, bound only. */
+  readonly prepay?: bigint
   readonly scryptCost?: number
 }
 
@@ -116,6 +122,7 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
     operatorUrl: operator.url,
     operatorId: operator.operatorId,
     operatorName: operator.name,
+    operatorAccount: operator.account,
     serverName: operator.serverName,
     serverSpkiSha256: operator.serverSpkiSha256,
     contract: operator.contract,
@@ -133,6 +140,7 @@ export async function enrolDevice(enrolment: Enrolment): Promise<EnrolledDevice>
     { name: 'wpa_supplicant.conf', content: supplicantConf(enrolment, tls) },
     { name: 'device.json', content: deviceJson(device) },
     ...profiles(enrolment, tls, ssid),
+    ...signedBook(enrolment),
   ]
   if (tls.keyPem !== undefined) files.push({ name: 'key.pem', content: tls.keyPem })
   if (kind === 'direct') files.push({ name: 'openssl.cnf', content: OPENSSL_CONF })
@@ -148,7 +156,8 @@ function makeIdentity(enrolment: Enrolment, notBefore: number, notAfter: number)
   }
   const { contract } = operator
   const chainId = BigInt(operator.chainId)
-  const bound = { accountKey, chainId, contract, name, notBefore, notAfter, serial }
+  const carried = { ...prepaidUri(enrolment), serial }
+  const bound = { accountKey, chainId, contract, name, notBefore, notAfter, ...carried }
   if (key === undefined) {
     const keyPem = deriveDeviceKey({ accountKey, chainId, contract, name })
     const publicKey = publicPemOf(keyPem)
@@ -165,6 +174,22 @@ function makeIdentity(enrolment: Enrolment, notBefore: number, notAfter: number)
     const kinds = 'a P-256 private key, public key or certificate request in PEM'
     throw new DeviceError('usage', `${key.path} is not ${kinds}`, error)
   }
+}
+
+/** The voucher a new certificate carries. */
+function prepaidUri({ operator, accountKey, prepay }: Enrolment): { voucherUri?: string } {
+  if (prepay === undefined) return {}
+  const { operatorId, chainId, contract } = operator
+  const domain = payPlaceDomain(chainId, contract)
+  const to = { operatorId, account: accountOf(accountKey), accountKey, domain }
+  return { voucherUri: voucherUriOf(to, prepay) }
+}
+
+/** What was signed stands in the book from the start, or the payer would sign it again. */
+function signedBook({ operator, prepay }: Enrolment): FolderFile[] {
+  if (prepay === undefined) return []
+  const book = signedFor(EMPTY_BOOK, prepay)
+  return [{ name: VOUCHERS_FILE, content: vouchersText(new Map([[operator.operatorId, book]])) }]
 }
 
 const publicPemOf = (keyPem: string): string =>

@@ -1,61 +1,19 @@
 // DIR, the folder of one device: written whole or not at all, never over anything, read back
-// strictly. Owns its file names, their modes and device.json. Called by the cli's device verbs.
+// strictly. Owns its file names and their modes. Called by the cli's device verbs.
 
 import { constants } from 'node:fs'
 import { access, lstat, mkdir, mkdtemp, open, readFile, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { z } from 'zod'
-import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
+import { type DeviceFile, deviceJson, FieldError, readDeviceValue } from './device-file.ts'
 import { DeviceError } from './error.ts'
+
+export { type DeviceFile, deviceJson }
 
 /** One file of DIR; 0o600 unless `mode` says otherwise. */
 export interface FolderFile {
   readonly name: string
   readonly content: string | Uint8Array
   readonly mode?: number
-}
-
-const address = z.string().transform((text, context): Address => {
-  const parsed = parseAddress(text)
-  if (parsed !== undefined) return parsed
-  context.addIssue({ code: 'custom', message: 'is not an address' })
-  return z.NEVER
-})
-
-const deviceFile = z.object({
-  version: z.literal(1),
-  name: z.string().min(1),
-  kind: z.enum(['bound', 'direct']),
-  account: address,
-  operatorUrl: z.url({ protocol: /^https?$/ }),
-  operatorId: z.int().min(1),
-  operatorName: z.string(),
-  serverName: z.string(),
-  serverSpkiSha256: z.string().regex(/^[0-9a-f]{64}$/),
-  contract: address,
-  chainId: z.int().min(1),
-  rpc: z.url({ protocol: /^(https?|wss?)$/ }),
-  token: z.object({
-    address,
-    symbol: z.string(),
-    decimals: z.int().min(0).max(36),
-  }),
-  /** The TLS key: a file of DIR, or an absolute path or URI elsewhere. */
-  privateKey: z.string().min(1),
-})
-
-/** device.json: which account, which operator, which contract. Holds no secret. */
-export type DeviceFile = z.infer<typeof deviceFile>
-
-/** The text of device.json, addresses in their EIP-55 form. */
-export function deviceJson(device: DeviceFile): string {
-  const shown = {
-    ...device,
-    account: checksumAddress(device.account),
-    contract: checksumAddress(device.contract),
-    token: { ...device.token, address: checksumAddress(device.token.address) },
-  }
-  return `${JSON.stringify(shown, null, 2)}\n`
 }
 
 // device.json is half a KB, a keystore too, a certificate 1 KB: 64 KB is far from any of them.
@@ -93,10 +51,13 @@ export async function readDevice(directory: string): Promise<DeviceFile> {
   } catch (error) {
     throw new DeviceError('damaged', `${join(directory, 'device.json')} is not JSON`, error)
   }
-  const parsed = deviceFile.safeParse(json)
-  if (parsed.success) return parsed.data
-  const path = parsed.error.issues[0]?.path.join('.') ?? ''
-  throw new DeviceError('damaged', `${join(directory, 'device.json')}: ${path} is malformed`)
+  try {
+    return readDeviceValue(json)
+  } catch (error) {
+    if (!(error instanceof FieldError)) throw error
+    const problem = `${join(directory, 'device.json')}: ${error.message} is malformed`
+    throw new DeviceError('damaged', problem, error)
+  }
 }
 
 /**

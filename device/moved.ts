@@ -6,6 +6,7 @@ import { basename, join } from 'node:path'
 import { realmOf } from '../certs/operator.ts'
 import { wpaSupplicantConf } from '../certs/profiles/wpa_supplicant.ts'
 import type { DeviceFile } from './folder.ts'
+import { CA_FILE } from './network-block.ts'
 
 /** One setting that names a file elsewhere. */
 export interface MovedPath {
@@ -20,15 +21,16 @@ const SETTING = /^\s*(ca_cert|client_cert|private_key)=(.+?)\s*$/gm
 
 /**
  * The settings of a profile that name a file of this name in another folder. What the person has
- * pointed at a file of another name, a token or a hash is left alone.
+ * pointed at a file of another name, a token or a hash is left alone. One network block at a time.
  */
 export async function movedPaths(
   conf: string,
   device: DeviceFile,
   directory: string,
+  caFile = CA_FILE,
 ): Promise<MovedPath[]> {
   const moved: MovedPath[] = []
-  const wanted = settingsOf(profileFor(device, directory))
+  const wanted = settingsOf(profileFor(device, directory, caFile))
   for (const [setting, value] of settingsOf(conf)) {
     const due = wanted.get(setting)
     if (due === undefined || due === value) continue
@@ -39,14 +41,14 @@ export async function movedPaths(
   return moved
 }
 
-function profileFor(device: DeviceFile, directory: string): string {
+function profileFor(device: DeviceFile, directory: string, caFile: string): string {
   const { kind, operatorName, serverName, privateKey } = device
   // A key that lives elsewhere did not move with the folder.
   const keyPath = privateKey === 'key.pem' ? join(directory, privateKey) : '/'
   return wpaSupplicantConf({
     ...{ kind, serverName, keyPath },
     realm: realmOf(operatorName),
-    caPath: join(directory, 'operator-ca.pem'),
+    caPath: join(directory, caFile),
     certificatePath: join(directory, 'cert.pem'),
   })
 }

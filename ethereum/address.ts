@@ -1,7 +1,7 @@
 // Accounts of the chain as values: 20 bytes, written as lowercase 0x-hex inside the program and
 // with the EIP-55 checksum wherever a person or another program reads them. Pure; imports no room.
 
-import { keccak_256 } from '@noble/hashes/sha3.js'
+import { keccak256 } from './keccak.ts'
 
 declare const addressBrand: unique symbol
 
@@ -32,7 +32,7 @@ export function checksumAddress(address: Address): string {
 
 function spell(address: Address): string {
   const digits = address.slice(2)
-  const hash = Buffer.from(keccak_256(Buffer.from(digits, 'ascii'))).toString('hex')
+  const hash = keccak256(Buffer.from(digits, 'ascii')).toString('hex')
   let text = '0x'
   for (let i = 0; i < digits.length; i++) {
     const digit = digits.charAt(i)
@@ -50,6 +50,5 @@ export function addressOfPublicKey(publicKey: Uint8Array): Address {
   if (point.length !== 64) {
     throw new RangeError(`an uncompressed public key is 64 bytes, not ${point.length}`)
   }
-  const hash = Buffer.from(keccak_256(point))
-  return `0x${hash.toString('hex', 12)}` as Address
+  return `0x${keccak256(point).toString('hex', 12)}` as Address
 }

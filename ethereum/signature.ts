@@ -1,9 +1,8 @@
 // secp256k1 signatures of accounts over 32-byte digests. The native library does the mathematics
 // where its prebuilt binary loads (0.1 ms a recovery); noble is the fallback (3-4 ms) and the
-// cross-check.
+// cross-check, loaded only when it is asked: its 4 MB are a fifth of what a payer adds to Node.
 
 import { createRequire } from 'node:module'
-import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { type Address, addressOfPublicKey } from './address.ts'
 
 /**
@@ -24,25 +23,29 @@ interface Bindings {
   publicKeyCreate(key: Uint8Array, compressed: boolean): Uint8Array
 }
 
+const load = createRequire(import.meta.url)
+type Noble = typeof import('@noble/curves/secp256k1.js').secp256k1
+const noble = (): Noble => load('@noble/curves/secp256k1.js').secp256k1
+
 export const nobleCurve: Secp256k1 = {
   name: 'noble',
   sign(digest, privateKey) {
-    const bytes = secp256k1.sign(digest, privateKey, { prehash: false, format: 'recovered' })
+    const bytes = noble().sign(digest, privateKey, { prehash: false, format: 'recovered' })
     return { signature: bytes.subarray(1), recovery: bytes[0] ?? 0 }
   },
   recover(digest, signature, recovery) {
     const recovered = Buffer.concat([Buffer.from([recovery]), signature])
-    const point = secp256k1.Signature.fromBytes(recovered, 'recovered').recoverPublicKey(digest)
+    const point = noble().Signature.fromBytes(recovered, 'recovered').recoverPublicKey(digest)
     return point.toBytes(false)
   },
-  publicKey: (privateKey) => secp256k1.getPublicKey(privateKey, false),
+  publicKey: (privateKey) => noble().getPublicKey(privateKey, false),
 }
 
 /** The native curve, or undefined where its binary is absent or does not load on this machine. */
 export function loadNativeCurve(): Secp256k1 | undefined {
   try {
     // bindings.js, never index.js: the latter silently falls back to the `elliptic` package.
-    const bindings = createRequire(import.meta.url)('secp256k1/bindings.js') as Bindings
+    const bindings = load('secp256k1/bindings.js') as Bindings
     return {
       name: 'native',
       sign(digest, privateKey) {
@@ -63,7 +66,11 @@ const curve = loadNativeCurve() ?? nobleCurve
 /** Which implementation is in use, for the start-up log. */
 export const curveName = curve.name
 
-const HALF_ORDER = secp256k1.Point.Fn.ORDER >> 1n
+/** SEC 2 §2.4.1: half of the group's order n. */
+const HALF_ORDER = Buffer.from(
+  '7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0',
+  'hex',
+)
 
 /**
  * Signs a 32-byte digest: 65 bytes r ‖ s ‖ v, v 27 or 28, low s (EIP-2). Throws on a key outside
@@ -86,8 +93,8 @@ export function recoverAddress(
 ): Address | undefined {
   const v = signature[64]
   if (signature.length !== 65 || (v !== 27 && v !== 28)) return undefined
-  const s = BigInt(`0x${Buffer.from(signature.subarray(32, 64)).toString('hex')}`)
-  if (s === 0n || s > HALF_ORDER) return undefined
+  const s = signature.subarray(32, 64)
+  if (Buffer.compare(s, HALF_ORDER) > 0 || s.every((byte) => byte === 0)) return undefined
   try {
     return addressOfPublicKey(by.recover(digest, signature.subarray(0, 64), v - 27))
   } catch {

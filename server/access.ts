@@ -3,11 +3,15 @@
 // no RADIUS authenticators: radius.ts hands in verified packets and seals what comes back.
 
 import { createHmac } from 'node:crypto'
+import type { AdmissionRules } from '../accounting/admission.ts'
+import type { Committer } from '../accounting/committer.ts'
+import type { Session } from '../accounting/session.ts'
+import { StorageError } from '../accounting/storage.ts'
 import type { Tariff } from '../accounting/tariff.ts'
 import type { NasEntry } from '../config/config.ts'
 import type { TlsEngine } from '../eap/engine.ts'
 import { type EapReply, openExchange } from '../eap/exchange.ts'
-import { checksumAddress } from '../ethereum/address.ts'
+import { type Address, checksumAddress } from '../ethereum/address.ts'
 import { AttributeType, ErrorCause } from '../radius/attribute-type.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { joinEapMessage, splitEapMessage } from '../radius/eap-message.ts'
@@ -24,6 +28,8 @@ import { type AdmitDeps, admit, alertFor } from './admit.ts'
 import type { Conversation, Conversations } from './conversations.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { placeOfRequest, textOf } from './nas-place.ts'
+import type { Source } from './socket.ts'
 
 /** The part of the configuration a reload can change, read anew for each packet. */
 export interface AccessRules {
@@ -31,14 +37,16 @@ export interface AccessRules {
   readonly tariffs: ReadonlyMap<string, Tariff>
   readonly fragmentSize: number
   readonly roundsMax: number
-  readonly sessionMaxMs: number
-  readonly perAccount: number
   readonly staleAfterMs: number
+  readonly admission: Omit<AdmissionRules, 'takesDisconnect'>
 }
 
 export interface AccessDeps extends AdmitDeps {
   readonly rules: () => AccessRules
   readonly conversations: Conversations
+  readonly committer: Pick<Committer, 'durable' | 'failed'>
+  /** The NAS did not answer the last Disconnect-Request: its sessions end by themselves. */
+  readonly isSilent: (nas: string) => boolean
   /**
    * Key of the Chargeable-User-Identity (RFC 4372): the same account looks different to each NAS
    * owner.
@@ -78,6 +86,7 @@ const uint32 = (value: number): Buffer => {
 export async function answerAccess(
   request: VerifiedPacket,
   nas: NasEntry,
+  source: Source,
   deps: AccessDeps,
 ): Promise<Answer> {
   const eap = joinEapMessage(request)
@@ -90,7 +99,7 @@ export async function answerAccess(
   const stateAttribute = firstAttribute(request, AttributeType.state)
   const conversation =
     stateAttribute === undefined
-      ? begin(request, nas, deps)
+      ? begin(request, nas, source, deps)
       : deps.conversations.find(stateAttribute, nas.name)
   // RFC 5080 §2.1.1: a State nobody knows (a restart, a timeout) is refused: the peer starts anew.
   if (conversation === undefined) {
@@ -105,7 +114,8 @@ export async function answerAccess(
     const neverBegan = reply.do === 'ignore' && conversation.exchange.progress === 0
     // What can't even begin must not hold the station's place for seconds.
     if (neverBegan) deps.conversations.close(conversation)
-    return answer(reply, conversation, request, nas, deps)
+    if (reply.do === 'accept') return await accept(reply, conversation, request, nas, deps)
+    return answer(reply, conversation, nas, deps)
   } catch (error) {
     deps.conversations.close(conversation)
     throw error
@@ -127,30 +137,30 @@ function refuseAtOnce(
   count(deps, nas, reason)
 }
 
-const textOf = (request: VerifiedPacket, type: number): string =>
-  firstAttribute(request, type)?.toString('latin1') ?? ''
-
 /** EAP-Failure to the peer that sent, or would get, this EAP packet. */
 function failure(eap: Buffer): Answer {
   const packet = Buffer.from([EAP_FAILURE, eap[1] ?? 0, 0, 4])
   return { code: Code.accessReject, attributes: splitEapMessage(packet) }
 }
 
-function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conversation | string {
+function begin(
+  request: VerifiedPacket,
+  nas: NasEntry,
+  source: Source,
+  deps: AccessDeps,
+): Conversation | string {
   const rules = deps.rules()
   const nowMs = deps.now()
-  const station = textOf(request, AttributeType.callingStationId)
-  // One entry may be a whole network of access points. A copied MAC address at another of them is
-  // another device, whose session needs a reserve of its own.
-  const accessPoint = textOf(request, AttributeType.calledStationId)
+  const nasPlace = placeOfRequest(request, nas.name, source.address)
+  const station = nasPlace.callingStationId
   const place = {
-    nas: nas.name,
-    station: station === '' || accessPoint === '' ? station : `${station} at ${accessPoint}`,
+    nasPlace,
+    merchant: nas.merchant,
     tariff: rules.tariffs.get(nas.tariff),
-    // Nothing sends a Disconnect-Request yet: every NAS gets a time that cuts by itself.
-    takesDisconnect: false,
-    sessionMaxMs: rules.sessionMaxMs,
-    perAccount: rules.perAccount,
+    rules: {
+      ...rules.admission,
+      takesDisconnect: nas.coa !== undefined && !deps.isSilent(nas.name),
+    },
     staleAfterMs: rules.staleAfterMs,
   }
   const conversation: Conversation = {
@@ -173,7 +183,7 @@ function begin(request: VerifiedPacket, nas: NasEntry, deps: AccessDeps): Conver
           conversation.reserved = verdict.session
           // The table may have let go of the conversation while the chain was asked.
           const gone = deps.conversations.find(conversation.stateAttribute, nas.name) === undefined
-          if (gone) deps.sessions.close(verdict.session.id, 'abandoned')
+          if (gone) deps.ledger.close(verdict.session.id, 'abandoned', deps.now())
           return { accept: true }
         }
         const { account } = verdict
@@ -207,9 +217,8 @@ function fragmentSize(request: VerifiedPacket, rules: AccessRules): number {
 }
 
 function answer(
-  reply: EapReply,
+  reply: Exclude<EapReply, { do: 'accept' }>,
   conversation: Conversation,
-  request: VerifiedPacket,
   nas: NasEntry,
   deps: AccessDeps,
 ): Answer {
@@ -232,28 +241,41 @@ function answer(
       conversation.refusedDetail ??= reply.detail
       finish(conversation, nas, deps, { ok: false, reason: reply.reason, version: undefined })
       return { code: Code.accessReject, attributes: splitEapMessage(reply.eap) }
-    case 'accept': {
-      const { reserved } = conversation
-      if (reserved === undefined) throw new Error('an accepted conversation holds no session')
-      const session = deps.sessions.confirm(reserved.id)
-      conversation.reserved = undefined
-      if (session === undefined) {
-        const lost = { ok: false, reason: 'insufficient-escrow', version: reply.facts.version }
-        conversation.refusedDetail = 'the chain took escrow back since the decision'
-        finish(conversation, nas, deps, lost)
-        return failure(reply.eap)
-      }
-      const attributes = acceptAttributes(reply, session, request, nas, deps)
-      finish(conversation, nas, deps, {
-        ok: true,
-        reason: '',
-        version: reply.facts.version,
-        account: checksumAddress(session.account),
-        session: session.id,
-      })
-      return { code: Code.accessAccept, attributes }
-    }
   }
+}
+
+/** The last step of a login: what the Accept promises is on disk before it is sent. */
+async function accept(
+  reply: Extract<EapReply, { do: 'accept' }>,
+  conversation: Conversation,
+  request: VerifiedPacket,
+  nas: NasEntry,
+  deps: AccessDeps,
+): Promise<Answer> {
+  const { reserved } = conversation
+  if (reserved === undefined) throw new Error('an accepted conversation holds no session')
+  const { version } = reply.facts
+  const refuse = (reason: string, detail: string): Answer => {
+    conversation.refusedDetail = detail
+    finish(conversation, nas, deps, { ok: false, reason, version })
+    return failure(reply.eap)
+  }
+  const session = deps.ledger.confirm(reserved.id, deps.now())
+  conversation.reserved = undefined
+  if (session === undefined) {
+    return refuse('insufficient-escrow', 'the chain took escrow back since the decision')
+  }
+  try {
+    await deps.committer.durable()
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error
+    deps.ledger.close(session.id, 'abandoned', deps.now())
+    return refuse('storage-unavailable', error.message)
+  }
+  const attributes = acceptAttributes(reply, session, request, nas, deps)
+  const account = checksumAddress(payerOf(session))
+  finish(conversation, nas, deps, { ok: true, reason: '', version, account, session: session.id })
+  return { code: Code.accessAccept, attributes }
 }
 
 function challenge(eap: Buffer, { stateAttribute }: Conversation) {
@@ -263,17 +285,17 @@ function challenge(eap: Buffer, { stateAttribute }: Conversation) {
 
 function acceptAttributes(
   reply: Extract<EapReply, { do: 'accept' }>,
-  session: NonNullable<Conversation['reserved']>,
+  session: Session,
   request: VerifiedPacket,
   nas: NasEntry,
   deps: AccessDeps,
 ): Attribute[] {
-  const tariff = deps.rules().tariffs.get(session.tariff)
-  const intervalSeconds = Math.ceil((tariff?.intervalMs ?? 0) / 1000)
+  const account = payerOf(session)
+  const intervalSeconds = Math.ceil(session.tariff.intervalMs / 1000)
   const timeoutSeconds = Math.floor((session.endsAtMs - session.startedAtMs) / 1000)
   const attributes: Attribute[] = [
     ...splitEapMessage(reply.eap),
-    { type: AttributeType.userName, value: Buffer.from(checksumAddress(session.account)) },
+    { type: AttributeType.userName, value: Buffer.from(checksumAddress(account)) },
     { type: AttributeType.class, value: Buffer.from(`ai:${session.id}`) },
     { type: AttributeType.sessionTimeout, value: uint32(timeoutSeconds) },
     { type: AttributeType.terminationAction, value: uint32(TERMINATION_ACTION_RADIUS_REQUEST) },
@@ -286,7 +308,7 @@ function acceptAttributes(
   // RFC 4372 §2.1: the identity is sent where the NAS asked for it, and only there.
   if (firstAttribute(request, AttributeType.chargeableUserIdentity) !== undefined) {
     const identity = createHmac('sha256', deps.chargeableIdentityKey)
-      .update(`${session.account}|${nas.merchant ?? nas.name}`)
+      .update(`${account}|${nas.merchant ?? nas.name}`)
       .digest('hex')
     attributes.push({ type: AttributeType.chargeableUserIdentity, value: Buffer.from(identity) })
   }
@@ -295,6 +317,11 @@ function acceptAttributes(
     attributes.push({ type: AttributeType.eapKeyName, value: reply.sessionId })
   }
   return attributes
+}
+
+function payerOf({ account }: Session): Address {
+  if (account === undefined) throw new Error('an Accept opened a session that nobody pays')
+  return account
 }
 
 interface Outcome {

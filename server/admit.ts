@@ -2,9 +2,16 @@
 // reads from the certificate, what the mirror knows of the account, and the rules of accounting/.
 // Called once per conversation by access.ts, when TLS has proven that the device holds the key.
 
-import { type AdmissionRefusal, decideAdmission } from '../accounting/admission.ts'
-import type { Session, Sessions } from '../accounting/sessions.ts'
-import type { Tariff } from '../accounting/tariff.ts'
+import {
+  type AdmissionRefusal,
+  type AdmissionRules,
+  type ChannelFacts,
+  decideAdmission,
+} from '../accounting/admission.ts'
+import type { Ledger } from '../accounting/ledger.ts'
+import type { NasPlace, Session } from '../accounting/session.ts'
+import { StorageError } from '../accounting/storage.ts'
+import { type Tariff, withoutAllowance } from '../accounting/tariff.ts'
 import {
   type CertificateRefusal,
   checkValidity,
@@ -13,6 +20,8 @@ import {
 } from '../certs/identity.ts'
 import type { Mirror } from '../chain/mirror.ts'
 import type { Address } from '../ethereum/address.ts'
+import type { EnsureAccount } from './accounts.ts'
+import type { Payments } from './payments.ts'
 
 /** Every reason a device with a working TLS handshake can be refused for. */
 export type Refusal =
@@ -21,12 +30,20 @@ export type Refusal =
   | 'certificate-revoked'
   | 'tariff-missing'
   | 'server-full'
+  | 'storage-unavailable'
 
 /** What admission needs from the rest of the server. */
 export interface AdmitDeps {
   readonly mirror: Mirror
   readonly operatorId: number
-  readonly sessions: Sessions
+  readonly ledger: Ledger
+  readonly ensureAccount: EnsureAccount
+  /** For the voucher a certificate may carry. */
+  readonly payments: Pick<Payments, 'payVoucherUri'>
+  /** The operator's account: who earns where no merchant is named. */
+  readonly operatorAccount: Address
+  /** The store can't be written, so nothing may begin. */
+  readonly storageFailed: () => boolean
   readonly readIdentity: (der: Buffer) => DeviceIdentity | Refused
   readonly now: () => number
   readonly random: (length: number) => Buffer
@@ -34,12 +51,10 @@ export interface AdmitDeps {
 
 /** Where the device is, and the operator's terms there. */
 export interface AdmitPlace {
-  readonly nas: string
-  readonly station: string
+  readonly nasPlace: NasPlace
+  readonly merchant: Address | undefined
   readonly tariff: Tariff | undefined
-  readonly takesDisconnect: boolean
-  readonly sessionMaxMs: number
-  readonly perAccount: number
+  readonly rules: AdmissionRules
   readonly staleAfterMs: number
 }
 
@@ -75,11 +90,16 @@ export function alertFor(reason: Refusal): number {
     case 'chain-unavailable':
     case 'tariff-missing':
     case 'server-full':
+    case 'storage-unavailable':
       return ALERT_INTERNAL_ERROR
     case 'no-escrow':
     case 'escrow-with-another-operator':
     case 'insufficient-escrow':
     case 'too-many-sessions':
+    case 'debt':
+    case 'too-many-newcomers':
+    case 'prepay-required':
+    case 'station-backoff':
       return ALERT_ACCESS_DENIED
     default:
       return ALERT_BAD_CERTIFICATE
@@ -119,7 +139,8 @@ export async function admit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): Pr
   })
   const invalid = checkValidity(identity, Math.floor(deps.now() / 1000))
   if (invalid !== undefined) return refuse(invalid.refusal, invalid.detail)
-  if (place.tariff === undefined) return refuse('tariff-missing', `no tariff for ${place.nas}`)
+  if (place.tariff === undefined)
+    return refuse('tariff-missing', `no tariff for ${place.nasPlace.nas}`)
   if (!(await mirrorIsCurrent(deps, place, account))) {
     return refuse('chain-unavailable', 'the chain node has not been heard for too long')
   }
@@ -127,47 +148,62 @@ export async function admit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): Pr
   if (deps.mirror.deviceKey(account, identity.spkiSha256) === 'disabled') {
     return refuse('certificate-revoked', 'the account disabled this key on chain')
   }
+  if (deps.storageFailed()) return refuse('storage-unavailable', 'the store can not be written')
+  try {
+    await deps.ensureAccount(account)
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error
+    return refuse('storage-unavailable', error.message)
+  }
+  // Refused or not, the decision below is made on what the books hold then.
+  if (identity.voucher !== undefined) deps.payments.payVoucherUri(identity.voucher, account)
   return reserve(account, place.tariff, place, deps)
+}
+
+/** What the chain says of the account now. */
+export function channelFacts(
+  account: Address,
+  { mirror, operatorId }: Pick<AdmitDeps, 'mirror' | 'operatorId'>,
+): ChannelFacts {
+  const channel = mirror.channel(operatorId, account)
+  const deposit = channel?.deposit ?? 0n
+  return {
+    deposit,
+    highestVoucher: channel?.highestVoucher ?? 0n,
+    // Shifts come with PayPlace: the contract has none yet.
+    pendingShift: 0n,
+    // Only who has no deposit here is told of one elsewhere; the mirror sorts a list to find it.
+    depositElsewhere:
+      deposit === 0n && mirror.operatorsWithDeposit(account).some((other) => other !== operatorId),
+  }
 }
 
 /** Decision and reserve in one synchronous step: nothing may be awaited between the two. */
 function reserve(account: Address, tariff: Tariff, place: AdmitPlace, deps: AdmitDeps): Admitted {
-  const channel = deps.mirror.channel(deps.operatorId, account)
-  const others = deps.sessions.others(account, place.nas, place.station)
-  const deposit = channel?.deposit ?? 0n
-  // Only who has no deposit here is told of one elsewhere; the mirror sorts a list to find it.
-  const depositElsewhere =
-    deposit === 0n &&
-    deps.mirror.operatorsWithDeposit(account).some((other) => other !== deps.operatorId)
-  const decision = decideAdmission(
-    {
-      account,
-      deposit,
-      highestVoucher: channel?.highestVoucher ?? 0n,
-      reserved: others.reserved,
-      openSessions: others.count,
-      depositElsewhere,
-    },
-    tariff,
-    place,
-  )
+  const { ledger, operatorAccount } = deps
+  const { nasPlace, rules } = place
+  const merchant = place.merchant ?? operatorAccount
+  const nowMs = deps.now()
+  const standing = ledger.standing(account, nasPlace, merchant, nowMs)
+  const decision = decideAdmission(standing, channelFacts(account, deps), tariff, rules, nowMs)
   if (!decision.admit) {
     return { admitted: false, reason: decision.reason, detail: decision.detail, account }
   }
-  if (deps.sessions.full) {
+  if (ledger.full) {
     return { admitted: false, reason: 'server-full', detail: 'the session table is full', account }
   }
-  const startedAtMs = deps.now()
-  const session: Session = {
-    id: deps.random(16).toString('hex'),
-    account,
-    nas: place.nas,
-    station: place.station,
-    tariff: tariff.name,
-    reserve: decision.reserve,
-    startedAtMs,
-    endsAtMs: startedAtMs + decision.timeoutMs,
-  }
-  deps.sessions.open(session)
+  const { kind } = decision
+  if (kind === 'arrears') ledger.noteArrears(account, nowMs)
+  const isFree = kind === 'normal' && hasAllowance(tariff) && ledger.takeAllowance(account, nowMs)
+  const session = ledger.begin(
+    {
+      ...{ id: deps.random(16).toString('hex'), kind, account, merchant, place: nasPlace },
+      ...{ tariff: isFree ? tariff : withoutAllowance(tariff), reserve: decision.reserve },
+      endsAtMs: nowMs + decision.timeoutMs,
+    },
+    nowMs,
+  )
   return { admitted: true, session }
 }
+
+const hasAllowance = ({ freeMs, freeOctets }: Tariff): boolean => freeMs > 0 || freeOctets > 0n

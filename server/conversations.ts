@@ -3,7 +3,7 @@
 // NAS, an idle time and a lifetime. Knows nothing of what is inside a conversation. Called by
 // access.ts and the sweep.
 
-import type { Session } from '../accounting/sessions.ts'
+import type { Session } from '../accounting/session.ts'
 import type { Exchange } from '../eap/exchange.ts'
 
 /** One conversation; `busy` while a packet of it is being worked on. */

@@ -1,6 +1,7 @@
 // A failure to start, as one line that says what to do, and an exit code (sysexits). Called by
 // main.ts.
 
+import { StorageError } from '../accounting/storage.ts'
 import { ChainError } from '../chain/error.ts'
 import type { Endpoint } from '../config/config.ts'
 
@@ -97,6 +98,10 @@ export function explain(error: unknown): Explained {
     const exitCode = CONFIGURATION_CODES.has(error.code) ? EXIT_CONFIGURATION : EXIT_UNAVAILABLE
     const hint = error.code === 'chain-unreachable' ? '; start that node, or correct chain.rpc' : ''
     return { reason: `${text}${hint}`, exitCode, isOurs: false }
+  }
+  // The store's own words say what to do.
+  if (error instanceof StorageError) {
+    return { reason: text, exitCode: EXIT_UNAVAILABLE, isOurs: false }
   }
   switch (systemCode(error)) {
     case 'EACCES':

@@ -6,12 +6,15 @@ import type { FastifyInstance } from 'fastify'
 import type { Mirror } from '../chain/mirror.ts'
 import type { ConfigProblem } from '../config/config.ts'
 import { checksumAddress } from '../ethereum/address.ts'
+import { booksRoutes } from './http-books.ts'
 import { HttpError } from './http-error.ts'
 import type { PublicDeps } from './http-public.ts'
+import type { Metering } from './metering.ts'
 
 export interface AdminDeps extends PublicDeps {
   readonly adminToken: string
   readonly mirror: Mirror
+  readonly metering: Pick<Metering, 'books' | 'enforcement' | 'ensureAccount' | 'payments'>
   /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
   readonly durableBlock: (() => number) | undefined
   readonly reload: () => readonly ConfigProblem[]
@@ -28,6 +31,8 @@ export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
       throw new HttpError(401, 'unauthorized', 'send Authorization: Bearer with data/admin-token')
     }
   })
+  const { books, enforcement } = deps.metering
+  booksRoutes(routes, { ...books, enforcement, facts: deps.facts, now: deps.now })
   routes.post('/v1/reload', async (_request, reply) => {
     const problems = deps.reload()
     if (problems.length === 0) return { reloaded: true }

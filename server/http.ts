@@ -6,9 +6,12 @@ import { isIP } from 'node:net'
 import rateLimit from '@fastify/rate-limit'
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import type { Endpoint } from '../config/config.ts'
+import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import { consoleHeaders, consolePage } from './console.ts'
+import { accessPointRoutes } from './http-access-points.ts'
 import { type AdminDeps, adminRoutes } from './http-admin.ts'
 import { HttpError } from './http-error.ts'
+import { paymentRoutes } from './http-payments.ts'
 import { type PublicDeps, publicRoutes } from './http-public.ts'
 import type { rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -59,6 +62,8 @@ export async function openHttp(
   await app.register(rateLimit, { max: REQUESTS_PER_SECOND, timeWindow: 1_000 })
   guard(app, deps)
   await app.register(async (routes) => publicRoutes(routes, deps))
+  await app.register(async (routes) => paymentRoutes(routes, paymentDeps(deps)))
+  await app.register(async (routes) => accessPointRoutes(routes, accessPointDeps(deps)))
   await app.register(async (routes) => adminRoutes(routes, deps))
   await app.register(async (routes) => healthRoutes(routes, deps))
   app.server.maxConnections = CONNECTIONS_MAX
@@ -69,6 +74,18 @@ export async function openHttp(
     endpoint: { host: address.address, port: address.port },
     close: () => app.close(),
   }
+}
+
+function accessPointDeps({ runtime, metering, facts, now }: HttpDeps) {
+  return { runtime, storage: metering.books.storage, operatorAccount: facts.account, now }
+}
+
+function paymentDeps({ metering, facts, mirror, now }: HttpDeps) {
+  const { payments, books, ensureAccount } = metering
+  const { chainId, contract, operatorId: operator } = facts
+  const separator = payPlaceDomain(chainId, contract)
+  const domain = { chainId, contract, operator, separator }
+  return { payments, domain, ledger: books.ledger, mirror, ensureAccount, now }
 }
 
 function guard(app: FastifyInstance, deps: HttpDeps): void {

@@ -4,7 +4,6 @@
 
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
-import { createSessions } from '../accounting/sessions.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
 import { renewalDue } from '../certs/operator.ts'
 import { lockDirectory } from '../chain/lock.ts'
@@ -12,23 +11,27 @@ import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { createDuplicates } from '../radius/duplicates.ts'
 import { type AccessDeps, type Answer, answerAccess } from './access.ts'
-import { noticeAccounting } from './accounting.ts'
 import { banner, httpUrl } from './banner.ts'
-import { certificateWarning, loadOperatorCertificate } from './certificate.ts'
+import { openBooks } from './books.ts'
+import {
+  certificateWarning,
+  loadOperatorCertificate,
+  type OperatorCertificate,
+} from './certificate.ts'
 import { type ChainSide, startChain } from './chain-side.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
 import { createConversations } from './conversations.ts'
 import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
-import { endUncovered } from './escrow-watch.ts'
 import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError, StartError } from './explain.ts'
 import { openHttp } from './http.ts'
 import { createLog, type Log, rateLimited } from './log.ts'
+import { createMetering, type Metering } from './metering.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { createRadiusHandler, type RadiusPort } from './radius.ts'
 import { createRandomPool } from './random.ts'
 import { createReload } from './reload.ts'
 import { buildRuntime, type Runtime } from './runtime.ts'
-import { openUdpPort, type UdpPort } from './socket.ts'
+import { openUdpPort, type Source, type UdpPort } from './socket.ts'
 
 export interface ServeOptions {
   /** The configuration file; undefined: DATA/datanet.yaml, written at the first start. */
@@ -39,13 +42,12 @@ export interface ServeOptions {
 /** What to do at the end, last made first undone. */
 type Undo = (() => Promise<void> | void)[]
 
-/** About 400 bytes a session: 100,000 of them are 40 MB. */
-const SESSIONS_MAX = 100_000
 /** A verified binding is about 1 kB; 20,000 devices cover a large operator's day. */
 const IDENTITIES_MAX = 20_000
 /** Cached replies of about 1.5 kB: 16,384 of them are 25 MB. */
 const DUPLICATES_MAX = 16_384
-const SWEEP_MS = 1_000
+/** A session that must end waits at most this long for the decision. */
+const SWEEP_MS = 250
 const DAY_MS = 86_400_000
 const LOG_ONCE_PER_MS = 10_000
 /** In such an interval: enough to see what is going on, 400 kB a minute at the very most. */
@@ -180,13 +182,35 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   failed.catch(() => undefined)
   if (o.asked.already()) return { failed }
 
-  let runtime = buildRuntime(config, certificate, chain.facts.token.decimals)
+  const operatorAccount = chain.facts.account
+  const books = await openBooks({
+    ...{
+      storage: config.storage,
+      databasePath: paths.database,
+      operatorAccount,
+      now: Date.now,
+      log,
+    },
+  })
+  undo.push(() => books.close())
+  const build = (next: Config, withCertificate: OperatorCertificate): Runtime =>
+    buildRuntime(next, withCertificate, chain.facts.token.decimals, (tariff) =>
+      books.ledger.tariffVersion(tariff, Date.now()),
+    )
+  let runtime = build(config, certificate)
+  await books.committer.durable()
   const current = (): Runtime => runtime
   const metrics = createMetrics()
   showEngine(runtime, metrics, log)
-  const access = createAccess({ chain, current, metrics, operatorKey, log, undo })
-  const ports = await openRadius(config, current, access, undo)
-  const sweep = setInterval(() => sweepTables(access, chain, metrics), SWEEP_MS)
+  const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX)
+  const metering = createMetering(books, {
+    ...{ chain, operatorKey, current, metrics, log, logRate },
+    ...{ random: createRandomPool(), now: Date.now },
+  })
+  undo.push(() => metering.stop())
+  const access = createAccess({ chain, current, metering, metrics, operatorKey, log, undo })
+  const ports = await openRadius(config, current, access, metering, undo)
+  const sweep = setInterval(() => sweepTables(access, metering, chain, metrics), SWEEP_MS)
   undo.push(() => clearInterval(sweep))
 
   const reload = createReload({
@@ -195,8 +219,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
       runtime = next
       showEngine(runtime, metrics, log)
     },
-    build: (next, withCertificate) =>
-      buildRuntime(next, withCertificate, chain.facts.token.decimals),
+    build,
     loadCertificate: (next) => loadOperatorCertificate(next, paths, deps),
     pinnedSpki: () => chain.pinnedSpki(),
   })
@@ -218,7 +241,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     http = await openHttp(listen, {
       ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
       ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload, now: Date.now },
-      logRate: rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX),
+      ...{ logRate, metering },
       radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
       durableBlock: chain.durableBlock,
       readiness: () => readiness(chain, current()),
@@ -243,23 +266,19 @@ function showEngine({ rules, engineFallback }: Runtime, metrics: Metrics, log: L
   log.warn({ reason: engineFallback }, 'the native TLS engine is not there: node:tls is used')
 }
 
-/** The tables of sessions and conversations, and what answering an Access-Request takes. */
+/** The table of conversations, and what answering an Access-Request takes. */
 function createAccess(o: {
   chain: ChainSide
   current: () => Runtime
+  metering: Metering
   metrics: Metrics
   operatorKey: Buffer
   log: Log
   undo: Undo
 }): AccessDeps {
-  const { chain, current, metrics, log, undo } = o
-  const { chainId, contract, operatorId } = chain.facts
-  const { mirror } = chain
-  const sessions = createSessions(SESSIONS_MAX, ({ id, account, nas }, why) => {
-    metrics.sessionEnds.inc({ why })
-    // The login that replaces it has its own line.
-    log[why === 'replaced' ? 'debug' : 'info']({ session: id, account, nas, why }, 'session ended')
-  })
+  const { chain, current, metering, metrics, log, undo } = o
+  const { chainId, contract, operatorId, account: operatorAccount } = chain.facts
+  const { ledger, committer } = metering.books
   const limits = () => {
     const { sessionsMax, timeoutMs } = current().config.eap
     const alone = current().config.clients.length === 1
@@ -268,17 +287,14 @@ function createAccess(o: {
   }
   const conversations = createConversations(limits, ({ reserved }) => {
     // The decision was yes but the peer never took the Accept: its escrow is free again.
-    if (reserved !== undefined) sessions.close(reserved.id, 'abandoned')
+    if (reserved !== undefined) ledger.close(reserved.id, 'abandoned', Date.now())
   })
   undo.push(() => conversations.closeAll())
-  const unsubscribe = mirror.onChange((accounts) => {
-    for (const { id } of endUncovered(accounts, operatorId, mirror, sessions)) {
-      log.warn({ session: id }, 'escrow was taken back by the chain')
-    }
-  })
-  undo.push(unsubscribe)
   return {
-    ...{ mirror, operatorId, sessions, conversations, log, metrics },
+    ...{ mirror: chain.mirror, operatorId, operatorAccount, conversations, log, metrics },
+    ...{ ledger, committer, ensureAccount: metering.ensureAccount, payments: metering.payments },
+    storageFailed: () => committer.failed() !== undefined,
+    isSilent: (nas) => metering.enforcement.isSilent(nas),
     ...{ now: Date.now, random: createRandomPool(), rules: () => current().rules },
     readIdentity: identityReader(identityDomain(chainId, contract), IDENTITIES_MAX),
     chargeableIdentityKey: Buffer.from(
@@ -291,13 +307,14 @@ async function openRadius(
   config: Config,
   runtime: () => Runtime,
   access: AccessDeps,
+  metering: Metering,
   undo: Undo,
 ): Promise<{ auth: Endpoint; accounting: Endpoint }> {
   const { log, metrics, now } = access
   const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX)
   const open = async (
     port: RadiusPort,
-    answer: (request: VerifiedPacket, nas: NasEntry) => Promise<Answer>,
+    answer: (request: VerifiedPacket, nas: NasEntry, source: Source) => Promise<Answer>,
   ): Promise<Endpoint> => {
     const handle = createRadiusHandler({
       ...{ port, answer, now, log, logRate, metrics },
@@ -324,20 +341,23 @@ async function openRadius(
     undo.push(() => opened.close())
     return opened.endpoint
   }
-  const auth = await open('auth', (request, nas) => answerAccess(request, nas, access))
-  const accounting = await open('accounting', async (request, nas) => {
-    noticeAccounting(request, nas, access.sessions)
-    return { drop: 'accounting-not-stored' }
-  })
+  const auth = await open('auth', (request, nas, source) =>
+    answerAccess(request, nas, source, access),
+  )
+  const accounting = await open('accounting', metering.answerAccounting)
   return { auth, accounting }
 }
 
-function sweepTables(access: AccessDeps, chain: ChainSide, metrics: Metrics): void {
-  const nowMs = access.now()
-  access.conversations.sweep(nowMs)
-  access.sessions.closeExpired(nowMs)
+function sweepTables(
+  access: AccessDeps,
+  metering: Metering,
+  chain: ChainSide,
+  metrics: Metrics,
+): void {
+  access.conversations.sweep(access.now())
+  metering.sweep()
   metrics.conversations.set(access.conversations.size)
-  metrics.sessions.set(access.sessions.size)
+  metrics.sessions.set(access.ledger.openCount)
   metrics.chainHeard.set(Math.floor(chain.mirror.heardAtMs() / 1000))
   metrics.chainBlock.set(chain.mirror.head()?.number ?? 0)
 }

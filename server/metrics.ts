@@ -3,6 +3,7 @@
 // series is bounded.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { tallied } from './tally.ts'
 
 /** A fresh registry with the server's metrics; one per process, or per test. */
 export function createMetrics() {
@@ -11,13 +12,13 @@ export function createMetrics() {
   collectDefaultMetrics({ register: registry })
   return {
     registry,
-    requests: new Counter({
+    requests: tallied({
       name: 'datanet_radius_requests_total',
       help: 'RADIUS packets received, by listening port',
       labelNames: ['port'],
       registers,
     }),
-    replies: new Counter({
+    replies: tallied({
       name: 'datanet_radius_replies_total',
       help: 'RADIUS replies sent, by NAS and packet code',
       labelNames: ['nas', 'code'],
@@ -46,17 +47,7 @@ export function createMetrics() {
       help: 'EAP conversations in progress',
       registers,
     }),
-    sessions: new Gauge({
-      name: 'datanet_sessions',
-      help: 'Open sessions',
-      registers,
-    }),
-    sessionEnds: new Counter({
-      name: 'datanet_session_ends_total',
-      help: 'Sessions ended, by cause',
-      labelNames: ['why'],
-      registers,
-    }),
+    ...moneyMetrics(registers),
     // A whole authentication is 4-5 round trips: 10 ms on a loopback, seconds over a slow uplink.
     authenticationSeconds: new Histogram({
       name: 'datanet_authentication_seconds',
@@ -72,6 +63,52 @@ export function createMetrics() {
     chainBlock: new Gauge({
       name: 'datanet_chain_block_number',
       help: 'Newest block in the mirror',
+      registers,
+    }),
+  }
+}
+
+/** What the books count. */
+function moneyMetrics(registers: Registry[]) {
+  return {
+    sessions: new Gauge({
+      name: 'datanet_sessions',
+      help: 'Open sessions',
+      registers,
+    }),
+    sessionEnds: new Counter({
+      name: 'datanet_session_ends_total',
+      help: 'Sessions ended, by cause',
+      labelNames: ['why'],
+      registers,
+    }),
+    disconnects: new Counter({
+      name: 'datanet_disconnects_total',
+      help: 'Disconnect-Requests that ended, by NAS, the reason for them and the result',
+      labelNames: ['nas', 'reason', 'result'],
+      registers,
+    }),
+    accountingRecords: tallied({
+      name: 'datanet_accounting_records_total',
+      help: 'Accounting-Requests taken, by NAS, status and what they were counted for',
+      labelNames: ['nas', 'status', 'attribution'],
+      registers,
+    }),
+    accountingFaults: new Counter({
+      name: 'datanet_accounting_faults_total',
+      help: 'What was odd about Accounting-Requests that were taken all the same',
+      labelNames: ['nas', 'fault'],
+      registers,
+    }),
+    payments: new Counter({
+      name: 'datanet_payments_total',
+      help: 'Vouchers, by outcome: paid, or why not',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    storageFailed: new Gauge({
+      name: 'datanet_storage_failed',
+      help: '1 while the store can not be written',
       registers,
     }),
   }

@@ -20,7 +20,7 @@ export interface RadiusDeps {
   readonly port: RadiusPort
   readonly nasOf: (address: string) => NasEntry | undefined
   readonly duplicates: Duplicates
-  readonly answer: (request: VerifiedPacket, nas: NasEntry) => Promise<Answer>
+  readonly answer: (request: VerifiedPacket, nas: NasEntry, source: Source) => Promise<Answer>
   readonly rejectDelayMs: () => number
   /** Rejects held back at once; what comes beyond is answered at once. */
   readonly delayedMax: number
@@ -87,7 +87,7 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
     }
     let reply: Buffer | undefined
     try {
-      const answer = await deps.answer(request, nas)
+      const answer = await deps.answer(request, nas, source)
       if ('drop' in answer) {
         return drop(answer.drop, source, `No reply to client ${nas.name}: ${answer.drop}`)
       }
@@ -106,10 +106,8 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
     }
   }
 
-  return async (datagram, source) => {
-    try {
-      return await work(datagram, source)
-    } catch (error) {
+  return (datagram, source) =>
+    work(datagram, source).catch((error) => {
       // A fault of ours: this packet is lost, the server goes on, the log has what is needed to
       // mend it.
       deps.metrics.dropped.inc({ reason: 'internal-error' })
@@ -118,6 +116,5 @@ export function createRadiusHandler(deps: RadiusDeps): Handle {
         'a RADIUS packet could not be handled',
       )
       return undefined
-    }
-  }
+    })
 }

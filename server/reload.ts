@@ -31,6 +31,7 @@ function needsRestart(before: Config, after: Config): string[] {
     ['chain.rpc', before.chain.rpc, after.chain.rpc],
     ['chain.contract', before.chain.contract, after.chain.contract],
     ['chain.confirmations', before.chain.confirmations, after.chain.confirmations],
+    ['storage', before.storage, after.storage],
     ['log.level', before.log.level, after.log.level],
   ]
   return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key)

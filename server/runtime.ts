@@ -51,18 +51,18 @@ function priced(name: string, terms: TariffTerms, tokenDecimals: number): Tariff
 }
 
 /**
- * Builds it; throws StartError for a price finer than the token, or OpenSSL's error for a key pair
- * it does not take.
+ * Builds it; `versioned` gives a tariff the version its terms have in the books. Throws StartError
+ * for a price finer than the token, or OpenSSL's error for a key pair it does not take.
  */
 export function buildRuntime(
   config: Config,
   certificate: OperatorCertificate,
   tokenDecimals: number,
+  versioned: (tariff: Tariff) => Tariff,
 ): Runtime {
-  const tariffs = new Map<string, Tariff>()
-  for (const [name, terms] of config.tariffs) {
-    tariffs.set(name, priced(name, terms, tokenDecimals))
-  }
+  // All of them before the first is put down: a price that is too fine must leave no trace.
+  const all = [...config.tariffs].map(([name, terms]) => priced(name, terms, tokenDecimals))
+  const tariffs = new Map(all.map((tariff) => [tariff.name, versioned(tariff)]))
   const { engine, fallback } = chooseEngine(config.eap.engine, {
     certificatePem: certificate.chainPem,
     privateKeyPem: certificate.privateKeyPem,
@@ -79,9 +79,12 @@ export function buildRuntime(
       tariffs,
       fragmentSize: config.eap.fragmentSize,
       roundsMax: config.eap.roundsMax,
-      sessionMaxMs: config.sessions.maxMs,
-      perAccount: config.sessions.perAccount,
       staleAfterMs: config.chain.staleAfterMs,
+      admission: {
+        sessionMaxMs: config.sessions.maxMs,
+        perAccount: config.sessions.perAccount,
+        ...config.admission,
+      },
     },
   }
 }

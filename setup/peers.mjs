@@ -1,9 +1,24 @@
-// The independent programs our tests and benchmarks talk to: FreeRADIUS, hostapd, wpa_supplicant.
+// The independent programs our tests and benchmarks talk to: FreeRADIUS, hostapd, PostgreSQL, …,
+// and what a simulated access point is made of (test/interop/hwsim/).
 // Installed as Debian packages where that is possible; elsewhere the missing ones are named and the
 // run fails.
 
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { kernelPackage } from './kernel.mjs'
 import { capture, findCommand, run, SetupError } from './processes.mjs'
+
+// Debian keeps the server's own programs out of PATH, a folder a version.
+const POSTGRES = '/usr/lib/postgresql'
 
 const PEERS = [
   { command: 'freeradius', package: 'freeradius', service: 'freeradius' },
@@ -13,6 +28,14 @@ const PEERS = [
   { command: 'wpa_supplicant', package: 'wpasupplicant', service: 'wpa_supplicant' },
   { command: 'ip', package: 'iproute2' },
   { command: 'openssl', package: 'openssl' },
+  { command: 'mkfs.ext4', package: 'e2fsprogs' },
+  { command: 'losetup', package: 'mount' },
+  { command: 'perl', package: 'perl-base' },
+  { command: 'postgres', package: 'postgresql', service: 'postgresql', versions: POSTGRES },
+  { command: 'qemu-system-x86_64', package: 'qemu-system-x86' },
+  { command: 'busybox', package: 'busybox-static' },
+  { command: 'iw', package: 'iw' },
+  { command: 'xz', package: 'xz-utils' },
 ]
 
 // Debian asks this file before it starts a service while installing; 101 is "forbidden"
@@ -23,8 +46,25 @@ const FORBID = '#!/bin/sh\n# Written by setup/peers.mjs while packages are insta
 
 const say = (line) => process.stderr.write(`${line}\n`)
 
+// Tests make clusters of their own: the package is to leave none of its own on the machine
+// (pg_createcluster(1)). What an administrator wrote there stays.
+const CLUSTER_CONF = '/etc/postgresql-common/createcluster.conf'
+
+function forbidMainCluster() {
+  mkdirSync(dirname(CLUSTER_CONF), { recursive: true })
+  if (!existsSync(CLUSTER_CONF)) writeFileSync(CLUSTER_CONF, 'create_main_cluster = false\n')
+}
+
+function isThere({ command, versions }) {
+  if (findCommand(command) !== undefined) return true
+  if (versions === undefined || !existsSync(versions)) return false
+  return readdirSync(versions).some((version) =>
+    existsSync(join(versions, version, 'bin', command)),
+  )
+}
+
 function missingPeers() {
-  return PEERS.filter((peer) => findCommand(peer.command) === undefined)
+  return PEERS.filter((peer) => !isThere(peer))
 }
 
 function forbidServices() {
@@ -41,7 +81,7 @@ function restoreServices() {
 }
 
 async function aptGet(args) {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', UCF_FORCE_CONFFOLD: '1' }
   const { code, output } = await capture(
     'apt-get',
     ['-q', '-o', 'DPkg::Lock::Timeout=120', '-o', 'Dpkg::Use-Pty=0', ...args],
@@ -60,6 +100,7 @@ async function installDebian(missing) {
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, restoreAndQuit)
   forbidServices()
+  if (missing.some((peer) => peer.command === 'postgres')) forbidMainCluster()
   try {
     const install = ['install', '-y', '--no-install-recommends', ...packages]
     if ((await aptGet(['update'])) !== 0)
@@ -78,16 +119,26 @@ async function installDebian(missing) {
   }
 }
 
+/** Only one test needs it; that one fails without it, with the same words. */
+async function fetchKernel() {
+  try {
+    await kernelPackage()
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    say(error.message)
+  }
+}
+
 /**
  * Makes every peer available, or ends the run by naming the missing commands and what holds them.
  */
 export async function installPeers() {
   const missing = missingPeers()
-  if (missing.length === 0) return
+  if (missing.length === 0) return fetchKernel()
   const isDebian = existsSync('/etc/debian_version') && findCommand('apt-get') !== undefined
   if (isDebian && process.getuid?.() === 0) await installDebian(missing)
   const absent = missingPeers()
-  if (absent.length === 0) return
+  if (absent.length === 0) return fetchKernel()
   const commands = absent.map((peer) => peer.command).join(', ')
   const packages = absent.map((peer) => peer.package).join(' ')
   const how = isDebian

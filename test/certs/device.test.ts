@@ -29,6 +29,7 @@ import {
   privateKeyOf,
 } from '../../certs/issue.ts'
 import { toPem } from '../../certs/x509.ts'
+import { formatVoucherUri } from '../../ethereum/voucher-uri.ts'
 import {
   account,
   accountKey,
@@ -171,9 +172,10 @@ t.test('what the server would refuse is not made', async (t) => {
 })
 
 t.test('a voucher goes into the certificate', async (t) => {
-  const voucherUri = `datanet:voucher/1/7/12/${bytesOf('voucher', 65).toString('base64url')}`
+  const voucher = { operator: 7, amount: 12n, signature: bytesOf('voucher', 65) }
+  const voucherUri = formatVoucherUri(voucher)
   const pem = makeBoundCertificate({ ...bound, signingKeyPem: deviceKeyPem, voucherUri })
-  t.match(readIdentity(derOf(pem), domain), { account, voucherUri })
+  t.match(readIdentity(derOf(pem), domain), { account, voucher })
 })
 
 t.test('a direct certificate is the account key itself', async (t) => {

@@ -191,6 +191,16 @@ const refusals: readonly (readonly [string, CertificateRefusal, Buffer])[] = [
   ['two vouchers', 'voucher-duplicate', withUris(did, binding, voucher, voucher)],
   ['voucher of nothing', 'voucher-malformed', withUris(did, binding, voucher.replace('1000', '0'))],
   [
+    'voucher above uint96',
+    'voucher-malformed',
+    withUris(did, binding, voucher.replace('1000', `${2n ** 96n}`)),
+  ],
+  [
+    'voucher for no uint32',
+    'voucher-malformed',
+    withUris(did, binding, voucher.replace('/2/', '/4294967296/')),
+  ],
+  [
     'RFC 5216 §5.3 made for servers only',
     'certificate-usage',
     certificateWith({
@@ -241,10 +251,10 @@ t.test(
     if (isRefused(plain)) throw new Error(plain.detail)
     t.match(plain, { kind: 'bound', account, notBefore, notAfter })
     t.match(plain.spkiSha256, /^[0-9a-f]{64}$/)
-    t.equal(plain.voucherUri, undefined)
+    t.equal(plain.voucher, undefined)
     t.match(readIdentity(withUris('urn:x', did, 'https://a/', binding, voucher), domain), {
       account,
-      voucherUri: voucher,
+      voucher: { operator: 2, amount: 1000n, signature: bytesOf('voucher', 65) },
     })
     const bare = certificateWith({ extensions: [Extension.uriNames([did, binding])] })
     t.match(readIdentity(bare, domain), { account }, 'RFC 5216 §5.3: no usage extension at all')

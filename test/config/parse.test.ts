@@ -98,6 +98,8 @@ t.test('a minimal file gets every default of product §6', async (t) => {
           intervalMegabytes: 10,
           missedMax: 2,
           graceMs: 0,
+          freeMinutes: 0,
+          freeMegabytes: 0,
         },
       ],
     ],
@@ -118,6 +120,10 @@ t.test('a minimal file gets every default of product §6', async (t) => {
 
 // What config/example.yaml shows that is not a default; everything else there must be one.
 const NOT_DEFAULTS = [
+  'tariffs.standard.flat',
+  'tariffs.standard.flat.price',
+  'tariffs.standard.flat.window',
+  'tariffs.standard.throttle_kbps',
   'operator.name',
   'clients[].name',
   'clients[].ipaddr',
@@ -179,6 +185,7 @@ t.test('example.yaml: no key is missing from it', async (t) => {
     coa: withClientKey('coa: { zzzzzzzzzz: 1 }'),
     location: withClientKey('location: { lat: 1, lon: 1, zzzzzzzzzz: 1 }'),
     tariff: withTariff('per_megabyte: "1", zzzzzzzzzz: 1'),
+    flat: withTariff('per_megabyte: "1", flat: { price: "1", window: 1h, zzzzzzzzzz: 1 }'),
     http: MINIMAL.replace('http: {', 'http: { zzzzzzzzzz: 1,'),
   }
   for (const name of ['radius', 'eap', 'chain', 'sessions', 'admission', 'billing', 'log']) {
@@ -192,7 +199,7 @@ t.test('example.yaml: no key is missing from it', async (t) => {
     for (const key of allowed) t.match(EXAMPLE, new RegExp(`\\b${key}:`), `${place}.${key}`)
     keys += allowed.length
   }
-  t.equal(keys, 66)
+  t.equal(keys, 72)
 })
 
 t.test("product §6's own example is a valid file", async (t) => {
@@ -258,7 +265,7 @@ tariffs:
   standard:
     per_minute: 0.001
     grace: -1s
-storage: postgres://x
+storage: mysql://x
 `
   t.same(
     problemsOf(text).map(({ path, line }) => `${line} ${path}`),

@@ -2,11 +2,11 @@
 // chain: enrol, look, top up, add an access point, and what each says when the server is gone.
 
 import { readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import {
   createDevice,
+  onFixedPort,
   type RunningServer,
   run,
   runDatanet,
@@ -23,21 +23,9 @@ let server: RunningServer
 let directory: string
 const datanet = (...args: string[]) => runDatanet(args, { cwd: directory })
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0))
-    })
-  })
-}
-
 t.before(async () => {
   directory = temporaryDirectory(t)
-  const listen = `http: { listen: "127.0.0.1:${await freePort()}" }`
-  const config = testConfig().replace('http: { listen: "127.0.0.1:0" }', listen)
+  const config = await onFixedPort(testConfig())
   server = await startServer(t, { directory, config })
 })
 

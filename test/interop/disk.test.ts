@@ -84,13 +84,18 @@ t.test('a disk that fills up under a running server', async (t) => {
     line['event'] === 'chain-snapshot-failed'
   t.match(await server.logged(unsaved, 15_000), { level: 'error', msg: /free space on this disk/ })
   t.notOk((await eapolTest(server, late.directory)).ok, 'an unsaved deposit admits nobody')
-  t.ok((await eapolTest(server, early.directory)).ok, 'a saved one still does')
+  t.notOk((await eapolTest(server, early.directory)).ok, 'nor a session that cannot be saved')
+  const refused = (line: Record<string, unknown>): boolean =>
+    line['reason'] === 'storage-unavailable'
+  t.match(await server.logged(refused), { msg: /Login incorrect/, detail: /the disk is full/ })
   t.equal(server.log().filter(unsaved).length, 1, 'said once')
 
   free()
   t.match(await topup, { code: 0 }, 'the same deposit goes through when there is space')
   t.match(await server.logged((line) => line['event'] === 'chain-snapshot-recovered'), {})
+  t.match(await server.logged((line) => line['msg'] === 'the store can be written again'), {})
   t.ok((await eapolTest(server, late.directory)).ok, 'and admits its device')
+  t.ok((await eapolTest(server, early.directory)).ok)
 
   const freeAgain = fill(data)
   await server.stop('SIGKILL')

@@ -3,6 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -62,6 +63,23 @@ tariffs:
 chain: { ${o.chain ?? 'rpc: embedded'} }
 http: { listen: "127.0.0.1:0" }
 ${o.more ?? ''}`
+}
+
+/** A configuration whose HTTP side the operator's verbs find: on one free port. */
+export async function onFixedPort(config: string): Promise<string> {
+  const listen = `http: { listen: "127.0.0.1:${await freePort()}" }`
+  return config.replace('http: { listen: "127.0.0.1:0" }', listen)
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0))
+    })
+  })
 }
 
 /** Starts it and waits for the `ready` line. The test's teardown stops it. */

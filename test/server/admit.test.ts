@@ -1,6 +1,8 @@
 import { createHash, createPublicKey, randomBytes } from 'node:crypto'
 import t from 'tap'
-import { createSessions, type SessionEnd } from '../../accounting/sessions.ts'
+import { createLedger } from '../../accounting/ledger.ts'
+import type { NasPlace } from '../../accounting/session.ts'
+import { StorageError } from '../../accounting/storage.ts'
 import { priceTariff } from '../../accounting/tariff.ts'
 import { deriveDeviceKey, makeBoundCertificate } from '../../certs/device.ts'
 import { identityDomain, identityReader } from '../../certs/identity.ts'
@@ -31,9 +33,16 @@ const tariff = priceTariff(
   },
   0,
 )
+const at = (callingStationId: string): NasPlace => ({
+  ...{ nas: 'lobby', address: '192.0.2.1', nasIdentifier: 'ap', nasIpAddress: '', nasPort: 1 },
+  ...{ callingStationId, calledStationId: '', acctSessionId: '', acctMultiSessionId: '' },
+})
 const place: AdmitPlace = {
-  ...{ nas: 'lobby', station: '02-00-00-00-00-01', tariff, takesDisconnect: true },
-  ...{ sessionMaxMs: 3_600_000, perAccount: 100, staleAfterMs: 60_000 },
+  ...{ nasPlace: at('02-00-00-00-00-01'), merchant: undefined, tariff, staleAfterMs: 60_000 },
+  rules: {
+    ...{ takesDisconnect: true, sessionMaxMs: 3_600_000, perAccount: 100 },
+    ...{ prepay: 'off', newcomersPerClient: 100, arrearsWindowMs: 20_000 },
+  },
 }
 
 function certificate(notBefore = NOW_MS / 1000 - 600, notAfter = notBefore + 30 * DAY): Buffer {
@@ -58,13 +67,14 @@ interface World {
   heardAtMs?: number
   connected?: boolean
   refresh?: () => boolean
+  storageFailed?: boolean
+  storageAway?: boolean
 }
 
 /**
  * The mirror's questions answered from a plain object: what the chain says is this test's input.
  */
 function rig(world: World) {
-  const ends: SessionEnd[] = []
   const refreshes: number[] = []
   const mirror: Mirror = {
     channel: (operator, who) => (operator === 1 && who === account ? world.channel : undefined),
@@ -81,12 +91,21 @@ function rig(world: World) {
     onChange: () => () => {},
     async stop() {},
   }
-  const sessions = createSessions(1_000, (_, why) => ends.push(why))
+  const ledger = createLedger({
+    ...{ sessionsMax: 1_000, rememberedMax: 1_000, accountsMax: 1_000, operatorAccount: account },
+  })
   const deps = {
-    ...{ mirror, operatorId: 1, sessions, now: () => NOW_MS, random: randomBytes },
+    ...{ mirror, operatorId: 1, ledger, now: () => NOW_MS, random: randomBytes },
+    operatorAccount: account,
+    payments: { payVoucherUri: () => ({ refusal: 'malformed' as const, message: '' }) },
+    storageFailed: () => world.storageFailed ?? false,
+    async ensureAccount(asked: Address) {
+      if (world.storageAway) throw new StorageError('unreachable', 'the database is away')
+      ledger.meet(asked)
+    },
     readIdentity: identityReader(identityDomain(chainId, contract as Address), 10),
   }
-  return { ends, refreshes, sessions, mirror, deps }
+  return { refreshes, ledger, mirror, deps }
 }
 const escrow = (deposit: bigint): Channel => ({
   ...{ deposit, reserved: 0n, highestVoucher: 0n, withdrawn: 0n },
@@ -121,14 +140,16 @@ t.test('every refusal has its one reason and its TLS alert', async (t) => {
       'chain-unavailable',
       80,
     ],
+    ['disk full', good, { channel: escrow(99n), storageFailed: true }, 'storage-unavailable', 80],
+    ['database away', good, { channel: escrow(99n), storageAway: true }, 'storage-unavailable', 80],
     ['unknown while cut off', good, { connected: false }, 'chain-unavailable', 80],
   ]
   for (const [name, der, world, reason, alert] of cases) {
-    const { deps, sessions } = rig(world)
+    const { deps, ledger } = rig(world)
     const verdict = await admit(der, place, deps)
     t.match(verdict, { admitted: false, reason }, name)
     if (!verdict.admitted) t.equal(alertFor(verdict.reason), alert, `${name}: alert`)
-    t.equal(sessions.size, 0, `${name}: nothing reserved`)
+    t.equal(ledger.openCount, 0, `${name}: nothing reserved`)
   }
 })
 
@@ -150,35 +171,38 @@ t.test(
   '50 joins at once are admitted only as far as the escrow covers their reserves',
   async (t) => {
     // A session reserves 33 units: 7 fit into 240.
-    const { deps, sessions } = rig({
+    const { deps, ledger } = rig({
       channel: escrow(240n),
       heardAtMs: NOW_MS - 60_000,
       refresh: () => true,
     })
     const der = certificate()
     const joins = Array.from({ length: 50 }, (_, i) =>
-      admit(der, { ...place, station: `s${i}` }, deps),
+      admit(der, { ...place, nasPlace: at(`s${i}`) }, deps),
     )
     const verdicts = await Promise.all(joins)
     t.equal(verdicts.filter((v) => v.admitted).length, 7)
     t.ok(verdicts.filter((v) => !v.admitted).every((v) => v.reason === 'insufficient-escrow'))
-    t.equal(sessions.others(account, '', '').reserved, 231n)
+    t.equal(ledger.standing(account, at('elsewhere'), account, NOW_MS).reserved, 231n)
   },
 )
 
 t.test('escrow that the chain takes back ends the newest sessions first', async (t) => {
   const world: World = { channel: escrow(240n) }
-  const { deps, sessions, mirror, ends } = rig(world)
+  const { deps, ledger, mirror } = rig(world)
   const der = certificate()
-  for (const station of ['a', 'b', 'c']) await admit(der, { ...place, station }, deps)
+  for (const [ms, station] of ['a', 'b', 'c'].entries()) {
+    const verdict = await admit(der, { ...place, nasPlace: at(station) }, deps)
+    if (verdict.admitted) ledger.confirm(verdict.session.id, NOW_MS + ms)
+  }
   world.channel = escrow(66n)
-  const ended = endUncovered(new Set([account]), 1, mirror, sessions)
-  t.same(
-    ended.map((s) => s.station),
-    ['c'],
-  )
+  const stations = (): string[] =>
+    endUncovered(new Set([account]), 1, mirror, ledger, NOW_MS).map(
+      ({ place }) => place.callingStationId,
+    )
+  t.same(stations(), ['c'], 'two of 33 are covered')
+  t.same(stations(), [], 'and it is decided once')
   delete world.channel
-  endUncovered(new Set([account]), 1, mirror, sessions)
-  t.equal(sessions.size, 0)
-  t.same(ends, ['escrow-removed', 'escrow-removed', 'escrow-removed'])
+  t.same(stations(), ['a', 'b'])
+  t.ok([...ledger.open()].every(({ state }) => state === 'disconnecting'))
 })

@@ -119,7 +119,7 @@ t.test('own files that can not be served: one line, exit code 78', async (t) => 
 t.test('a reload takes the key in use and keys on chain, and no other', async (t) => {
   const [first, second] = [lone(), lone()]
   bring(first.certificate, first.key)
-  let runtime = buildRuntime(auto, load(own), 18)
+  let runtime = buildRuntime(auto, load(own), 18, (tariff) => tariff)
   let pinned: string[] = []
   const reload = createReload({
     source: { path: configPath, isDefault: false },
@@ -129,7 +129,7 @@ t.test('a reload takes the key in use and keys on chain, and no other', async (t
     replace: (next) => {
       runtime = next
     },
-    build: (config, certificate) => buildRuntime(config, certificate, 18),
+    build: (config, certificate) => buildRuntime(config, certificate, 18, (tariff) => tariff),
     loadCertificate: () => load(own),
     pinnedSpki: () => pinned,
   })

@@ -122,10 +122,16 @@ t.test('20,000 handshakes opened, half of them abandoned: memory stays flat', as
     }
   }
   await run(4000)
-  const before = await resident()
-  await run(20_000)
-  const grown = (await resident()) - before
-  t.ok(grown < 20 * MB, `grew by ${(grown / MB).toFixed(1)} MB`)
+  // What leaks grows each time; what the allocator and the collector do, only now and then.
+  const grown: number[] = []
+  for (let round = 0; round < 3; round++) {
+    const before = await resident()
+    await run(20_000)
+    grown.push((await resident()) - before)
+    if (Math.min(...grown) < 20 * MB) break
+  }
+  const told = grown.map((bytes) => (bytes / MB).toFixed(1)).join(', ')
+  t.ok(Math.min(...grown) < 20 * MB, `grew by ${told} MB`)
 })
 
 t.test('2,000 conversations that nobody closes are freed with their handles', async (t) => {

@@ -1,7 +1,7 @@
 // What must hold in the simulated world, numbered; checked after every step and at every answer. A
 // violation throws with its number. Looks only at what the server shows: tables, replies, counters.
 //
-//  1. The reserves of an account's open sessions never exceed its deposit.
+//  1. What an account's open sessions may still run up never exceeds its deposit.
 //  2. The table of sessions is the sum of its accounts, and so are the reserves.
 //  3. Every Access-Accept names one open session of its own; no two name the same.
 //  4. A session nobody was told of ends within the limits of its conversation.
@@ -14,10 +14,12 @@
 // 11. An accepted session ends because it was stopped, timed out, lost its escrow, or was replaced
 //     by another accepted one: never because of a conversation that came to nothing.
 
-import { placeOf } from '../../accounting/sessions.ts'
+import { placeOf } from '../../accounting/ledger-tables.ts'
+import type { NasPlace } from '../../accounting/session.ts'
+import { reserveOf } from '../../accounting/tariff.ts'
 import type { Address } from '../../ethereum/address.ts'
 import { decodePacket, firstAttribute } from '../../radius/packet.ts'
-import { DUPLICATE_MS, NASES, type Rig, type Source } from './rig.ts'
+import { DUPLICATE_MS, NASES, type Rig, type Source, tariff } from './rig.ts'
 
 const STATE = 24
 const CLASS = 25
@@ -25,6 +27,13 @@ const CALLING_STATION_ID = 31
 const ACCESS_ACCEPT = 2
 const ACCESS_CHALLENGE = 11
 const SWEEP_MS = 1_000
+const RESERVE = reserveOf(tariff)
+const RISK_MS = 3 * tariff.intervalMs
+/** Where no session is, so that none is left out. */
+const NOWHERE: NasPlace = {
+  ...{ nas: '', address: '', nasIdentifier: '', nasIpAddress: '', nasPort: undefined },
+  ...{ callingStationId: '', calledStationId: '', acctSessionId: '', acctMultiSessionId: '' },
+}
 
 export type Invariants = ReturnType<typeof createInvariants>
 
@@ -65,7 +74,7 @@ export function createInvariants(rig: Rig) {
   const checkMoney = (): void => {
     let count = 0
     for (const account of accounts) {
-      const open = rig.sessions.ofAccount(account)
+      const open = rig.ledger.openOf(account)
       // A session and the one about to replace it are one device: the larger reserve counts.
       const places = new Map<string, bigint>()
       for (const session of open) {
@@ -74,9 +83,13 @@ export function createInvariants(rig: Rig) {
       }
       const sum = [...places.values()].reduce((total, reserve) => total + reserve, 0n)
       const deposit = rig.chain.deposits.get(account) ?? 0n
-      must(sum <= deposit, 1, `${account}: ${sum} reserved of ${deposit}`)
-      const seen = rig.sessions.others(account, '', '')
-      must(seen.reserved === sum && seen.count === places.size, 2, `${account}: ${sum}`)
+      // Towards its end a session needs less than its reserve.
+      const lasting = open.filter(({ endsAtMs }) => endsAtMs - rig.clock.nowMs > RISK_MS)
+      const lastingPlaces = new Set(lasting.map(placeOf))
+      const needed = BigInt(lastingPlaces.size) * RESERVE
+      must(needed <= deposit, 1, `${account}: ${needed} needed of ${deposit}`)
+      const seen = rig.ledger.standing(account, NOWHERE, account, rig.clock.nowMs)
+      must(seen.reserved === sum && seen.openSessions === places.size, 2, `${account}: ${sum}`)
       count += open.length
       for (const { id, startedAtMs } of open) {
         const ageMs = rig.clock.nowMs - startedAtMs
@@ -84,22 +97,22 @@ export function createInvariants(rig: Rig) {
         must(accepted.has(id) || fresh, 4, `${id} is held for nobody since ${ageMs} ms`)
       }
     }
-    must(count === rig.sessions.size, 2, `${count} sessions counted, ${rig.sessions.size} open`)
+    const open = [...rig.ledger.open()].filter(({ account }) => account !== undefined).length
+    must(count === open, 2, `${count} sessions counted, ${open} open`)
   }
 
   const checkEnds = (): void => {
     for (; endsSeen < rig.ends.length; endsSeen++) {
       const end = rig.ends[endsSeen]
-      if (end === undefined || !accepted.has(end.session.id)) continue
-      must(end.why !== 'abandoned', 11, `${end.session.id} was accepted, then abandoned`)
-      if (end.why !== 'replaced') continue
-      const { account, nas, station } = end.session
-      const successor = rig.sessions
-        .ofAccount(account)
-        .find((other) => other.nas === nas && other.station === station)
+      if (end?.account === undefined || !accepted.has(end.id)) continue
+      must(end.endedBy !== 'abandoned', 11, `${end.id} was accepted, then abandoned`)
+      if (end.endedBy !== 'replaced') continue
+      const successor = rig.ledger
+        .openOf(end.account)
+        .find((other) => placeOf(other) === placeOf(end))
       const isAccepted = successor !== undefined && accepted.has(successor.id)
 
-      must(isAccepted, 11, `${end.session.id} was replaced by a session nobody has`)
+      must(isAccepted, 11, `${end.id} was replaced by a session nobody has`)
     }
   }
 
@@ -155,9 +168,13 @@ export function createInvariants(rig: Rig) {
       }
       if (answer.code !== ACCESS_ACCEPT || known) return
       const id = firstAttribute(answer, CLASS)?.toString().slice(3) ?? ''
-      const session = rig.sessions.get(id)
+      const session = rig.ledger.session(id)
       must(session !== undefined, 3, `${id} of an Access-Accept is no open session`)
-      must(session.nas === nas && session.station === station, 3, `${id} is somebody else's`)
+      must(
+        session.place.nas === nas && session.place.callingStationId === station,
+        3,
+        `${id} is somebody else's`,
+      )
       must(!accepted.has(id), 3, `${id} was given out twice`)
       accepted.add(id)
     },

@@ -35,16 +35,16 @@ const manners: readonly Manner[] = [
   { name: 'in pieces', device: makeDevice('rich', 'c'), fragmentSize: 300, framedMtu: 400 },
 ]
 
-function openRig(seed: string): Rig {
+async function openRig(seed: string): Promise<Rig> {
   const limits = { conversationsMax: 4_096, duplicatesMax: 2_000, idleMs: 15_000 }
-  const rig = createRig({ seed, ...limits, fragmentSize: 1300 })
+  const rig = await createRig({ seed, ...limits, fragmentSize: 1300 })
   for (const { device } of manners) rig.deposit(device.account, 1_000_000n)
   return rig
 }
 
 /** Points of a conversation of this manner, by playing it to its end. */
 async function pointsOf(manner: Manner): Promise<number> {
-  const rig = openRig('points')
+  const rig = await openRig('points')
   for (let point = 0; ; point++) {
     const parked = await park(rig, manner, `points ${point}`, point, seeded('points'))
     if (parked === undefined) return point
@@ -135,7 +135,7 @@ async function total(rig: Rig): Promise<number> {
 }
 
 t.test(`100,000 mutations, forged and signed; seed ${SEED}`, async (t) => {
-  const rig = openRig(SEED)
+  const rig = await openRig(SEED)
   const random = seeded(SEED)
   const points = await Promise.all(manners.map(pointsOf))
   const forged: Tally = { sent: 0, replies: new Map(), badAccepts: [] }
@@ -178,7 +178,7 @@ t.test(`100,000 mutations, forged and signed; seed ${SEED}`, async (t) => {
 })
 
 t.test('every prefix of every packet of a conversation, and one octet more', async (t) => {
-  const rig = openRig('prefixes')
+  const rig = await openRig('prefixes')
   const random = seeded('prefixes')
   const tally: Tally = { sent: 0, replies: new Map(), badAccepts: [] }
   for (const manner of manners) {

@@ -5,7 +5,10 @@
 import { createHash, createPublicKey, X509Certificate } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import { pino } from 'pino'
-import { createSessions, type Session, type SessionEnd } from '../../accounting/sessions.ts'
+import { createCommitter } from '../../accounting/committer.ts'
+import { createLedger } from '../../accounting/ledger.ts'
+import type { Session } from '../../accounting/session.ts'
+import { openSqliteStore } from '../../accounting/store-sqlite.ts'
 import { priceTariff } from '../../accounting/tariff.ts'
 import { deriveDeviceKey, makeBoundCertificate } from '../../certs/device.ts'
 import { identityDomain, identityReader } from '../../certs/identity.ts'
@@ -19,7 +22,8 @@ import { type Address, parseAddress } from '../../ethereum/address.ts'
 import { accountOf } from '../../ethereum/signature.ts'
 import { createDuplicates } from '../../radius/duplicates.ts'
 import { type AccessDeps, answerAccess } from '../../server/access.ts'
-import { noticeAccounting } from '../../server/accounting.ts'
+import { createAccounting } from '../../server/accounting.ts'
+import { createEnsureAccount } from '../../server/accounts.ts'
 import { createConversations } from '../../server/conversations.ts'
 import { endUncovered } from '../../server/escrow-watch.ts'
 import { rateLimited } from '../../server/log.ts'
@@ -53,11 +57,11 @@ const pinSha256 = createHash('sha256')
   .update(new X509Certificate(server.certificatePem).raw)
   .digest('hex')
 
-/** Reserves (2 + 1) × (1 + 10) = 33 units a session. */
+/** Reserves (2 + 1) × 11 = 33 units a session; these stations move no data, and so owe nothing. */
 export const tariff = priceTariff(
   'standard',
   {
-    ...{ perMinute: '1', perMegabyte: '1', intervalMs: 60_000, intervalMegabytes: 10 },
+    ...{ perMinute: '0', perMegabyte: '1', intervalMs: 60_000, intervalMegabytes: 11 },
     ...{ missedMax: 2, graceMs: 0 },
   },
   0,
@@ -114,7 +118,7 @@ export interface Source {
   readonly port: number
 }
 
-export type Rig = ReturnType<typeof createRig>
+export type Rig = Awaited<ReturnType<typeof createRig>>
 
 /** What the simulated chain says; `heardAtMs` undefined: just now. */
 export interface Chain {
@@ -146,65 +150,102 @@ function createMirror(chain: Chain, now: () => number): Mirror {
 }
 
 /** A server at START_MS with nothing in its tables. */
-export function createRig(options: RigOptions) {
+export async function createRig(options: RigOptions) {
   const clock = { nowMs: START_MS }
   const now = (): number => clock.nowMs
   const random = seeded(`${options.seed} server`)
   const metrics = createMetrics()
   const faults: string[] = []
   const log = pino({ level: 'error', base: null }, { write: (line) => void faults.push(line) })
-  const ends: { readonly session: Session; readonly why: SessionEnd }[] = []
-  const sessions = createSessions(10_000, (session, why) => ends.push({ session, why }))
+  const operatorAccount = contract
+  const ledger = createLedger({
+    ...{ sessionsMax: 10_000, rememberedMax: 10_000, accountsMax: 10_000, operatorAccount },
+  })
+  const storage = await openSqliteStore(':memory:')
+  const ends: Session[] = []
+  const committer = createCommitter({
+    ledger: {
+      drain() {
+        const changes = ledger.drain()
+        ends.push(...changes.sessions.filter(({ state }) => state === 'closed'))
+        return changes
+      },
+    },
+    storage,
+    onError: (error) => faults.push(error.message),
+    onRecovered: () => undefined,
+    // The clock of this world would run on while the event loop turns.
+    schedule(work) {
+      queueMicrotask(work)
+      return { cancel: () => undefined }
+    },
+  })
   const { conversationsMax, idleMs } = options
   const limits = { conversationsMax, perNasMax: conversationsMax, idleMs }
   const conversations = createConversations(
     () => limits,
     ({ reserved }) => {
-      if (reserved !== undefined) sessions.close(reserved.id, 'abandoned')
+      if (reserved !== undefined) ledger.close(reserved.id, 'abandoned', now())
     },
   )
   const chain: Chain = { deposits: new Map(), heardAtMs: undefined, refreshes: true }
   const mirror = createMirror(chain, now)
   const rules: ReturnType<AccessDeps['rules']> = {
     ...{ engine, tariffs: new Map([['standard', tariff]]), fragmentSize: options.fragmentSize },
-    ...{ roundsMax: 50, sessionMaxMs: 600_000, perAccount: 4, staleAfterMs: 60_000 },
+    ...{ roundsMax: 50, staleAfterMs: 60_000 },
+    admission: {
+      ...{ sessionMaxMs: 600_000, perAccount: 4, prepay: 'off' },
+      ...{ newcomersPerClient: 10_000, arrearsWindowMs: 0 },
+    },
   }
   const access: AccessDeps = {
-    ...{ now, random: random.bytes, mirror, operatorId: OPERATOR, sessions, conversations },
+    ...{ now, random: random.bytes, mirror, operatorId: OPERATOR, operatorAccount, ledger },
+    ...{ conversations, committer, ensureAccount: createEnsureAccount(ledger, storage) },
+    storageFailed: () => committer.failed() !== undefined,
+    isSilent: () => false,
+    payments: { payVoucherUri: () => ({ refusal: 'malformed', message: 'not in this world' }) },
     ...{ log, metrics, rules: () => rules, chargeableIdentityKey: Buffer.alloc(32, 1) },
     readIdentity: identityReader(identityDomain(CHAIN_ID, contract), 1_000),
   }
   const lookup = nasLookup(NASES)
+  const logRate = rateLimited(10_000, 1_000)
+  const answerAccounting = createAccounting({
+    ...{ ledger, committer, random: random.bytes, now, log, logRate, metrics },
+    ...{ tariffOf: () => tariff, merchantOf: () => operatorAccount, sessionMaxMs: () => 600_000 },
+    admitReconnect: () => ({ refused: 'nobody reconnects in this world' }),
+    onWish: () => undefined,
+  })
   const limitsOfDuplicates = { lifetimeMs: DUPLICATE_MS, entriesMax: options.duplicatesMax }
   const duplicates = createDuplicates(limitsOfDuplicates)
   const reached = { auth: 0, accounting: 0 }
   const open = (port: RadiusPort) =>
     createRadiusHandler({
-      ...{ port, now, log, logRate: rateLimited(10_000, 1_000), metrics, nasOf: lookup },
+      ...{ port, now, log, logRate, metrics, nasOf: lookup },
       duplicates: port === 'auth' ? duplicates : createDuplicates(limitsOfDuplicates),
       rejectDelayMs: () => 0,
       delayedMax: 0,
-      async answer(request, from) {
+      async answer(request, from, source) {
         reached[port] += 1
-        if (port === 'auth') return answerAccess(request, from, access)
-        noticeAccounting(request, from, sessions)
-        return { drop: 'accounting-not-stored' }
+        if (port === 'auth') return answerAccess(request, from, source, access)
+        return answerAccounting(request, from, source)
       },
     })
   return {
     /** What was logged as an error: faults of ours, one JSON line each. */
     faults,
-    ...{ clock, metrics, ends, sessions, conversations, duplicates, chain, reached, options },
+    ...{ clock, metrics, ends, ledger, conversations, duplicates, chain, reached, options },
     auth: open('auth'),
     accounting: open('accounting'),
     /** Sets a deposit the way a block does: what is no longer covered ends at once. */
     deposit(account: Address, amount: bigint): void {
       chain.deposits.set(account, amount)
-      endUncovered(new Set([account]), OPERATOR, mirror, sessions)
+      for (const { id } of endUncovered(new Set([account]), OPERATOR, mirror, ledger, now())) {
+        ledger.close(id, 'disconnected', now())
+      }
     },
     sweep(): void {
       conversations.sweep(now())
-      sessions.closeExpired(now())
+      ledger.advance(now())
     },
     async drops(): Promise<Record<string, number>> {
       const { values } = await metrics.dropped.get()

@@ -26,9 +26,9 @@ const manner: Manner = {
 }
 const LAST = 3
 
-function openRig(conversationsMax = 100, fragmentSize = 3_800): Rig {
+async function openRig(conversationsMax = 100, fragmentSize = 3_800): Promise<Rig> {
   const limits = { conversationsMax, duplicatesMax: 1_000, idleMs: 15_000 }
-  const rig = createRig({ seed: 'rogue', ...limits, fragmentSize })
+  const rig = await createRig({ seed: 'rogue', ...limits, fragmentSize })
   rig.deposit(manner.device.account, 1_000n)
   return rig
 }
@@ -47,7 +47,7 @@ const ask = (rig: Rig, attributes: readonly Attribute[]) =>
 t.test(
   'B7: a guessed, altered, long or empty State is refused; the true one goes on',
   async (t) => {
-    const rig = openRig()
+    const rig = await openRig()
     const parked = await parkAt(rig, 'victim', LAST)
     const state = parked.stateAttribute ?? raise('no State')
     const wrong = [
@@ -71,7 +71,7 @@ t.test(
 )
 
 t.test('B7: a State taken to another NAS is unknown there and unharmed here', async (t) => {
-  const rig = openRig()
+  const rig = await openRig()
   const parked = await parkAt(rig, 'roamer', LAST)
   const roof = NASES[1] ?? raise('no second NAS')
   const head = { code: Code.accessRequest, identifier: 1, authenticator: random.bytes(16) }
@@ -82,7 +82,7 @@ t.test('B7: a State taken to another NAS is unknown there and unharmed here', as
 })
 
 t.test('D4: known conversations go on while a flood of new ones fills the table', async (t) => {
-  const rig = openRig(50)
+  const rig = await openRig(50)
   const victims: Parked[] = []
   for (let point = 1; point <= LAST; point++) victims.push(await parkAt(rig, `v${point}`, point))
   const started = victims[0] ?? raise('no victim')
@@ -104,9 +104,9 @@ t.test('D4: known conversations go on while a flood of new ones fills the table'
 })
 
 t.test('one noisy station holds one place and does not end the conversation at work', async (t) => {
-  const rig = openRig()
+  const rig = await openRig()
   const parked = await parkAt(rig, 'noisy', 2)
-  const first = await parkAt(openRig(), 'noisy', 0)
+  const first = await parkAt(await openRig(), 'noisy', 0)
   for (let n = 0; n < 1_000; n++) {
     rig.clock.nowMs += 2
     if ((await ask(rig, first.attributes)) !== undefined) t.fail(`answered at ${n}`)
@@ -129,7 +129,7 @@ t.test(
       [Buffer.alloc(253, 0xff), 3_800],
     ]
     for (const [value, most] of sizes) {
-      const rig = openRig()
+      const rig = await openRig()
       const parked = await parkAt(rig, 'mtu', 1)
       const request = seal(replaced(parked.attributes, AttributeType.framedMtu, value), random)
       const reply = (await rig.auth(Buffer.from(request), lobbySource)) ?? raise('silence')
@@ -155,7 +155,7 @@ t.test(
     ]
     for (const [count, octets, answered] of cases) {
       for (const point of [0, 1, LAST]) {
-        const rig = openRig()
+        const rig = await openRig()
         const parked = await parkAt(rig, 'proxied', point)
         const states = Array.from({ length: count }, (_, n) => Buffer.alloc(octets, n))
         const all = replaced(parked.attributes, AttributeType.proxyState, ...states)

@@ -48,9 +48,14 @@ export interface World {
   readonly counts: { steps: number; delivered: number; replied: number; lost: number }
 }
 
-export function createWorld({ seed, network, conversationsMax, idleMs }: WorldOptions): World {
+export async function createWorld({
+  seed,
+  network,
+  conversationsMax,
+  idleMs,
+}: WorldOptions): Promise<World> {
   const limits = { conversationsMax, duplicatesMax: 100_000, idleMs }
-  const rig = createRig({ seed, ...limits, fragmentSize: 1300 })
+  const rig = await createRig({ seed, ...limits, fragmentSize: 1300 })
   const random = seeded(`${seed} world`)
   const invariants = createInvariants(rig)
   const queue: Happening[] = []
@@ -111,7 +116,8 @@ export function createWorld({ seed, network, conversationsMax, idleMs }: WorldOp
     sendAccounting(datagram, source) {
       carry(async () => {
         counts.delivered += 1
-        await rig.accounting(Buffer.from(datagram), source)
+        const reply = await rig.accounting(Buffer.from(datagram), source)
+        if (reply !== undefined) counts.replied += 1
       })
     },
     async run(endMs) {

@@ -30,6 +30,7 @@ export const ROOMS = [...Object.keys(IMPORTS), ...JOINING]
  */
 const PURE = ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'config']
 const PURE_EXCEPT: Readonly<Record<string, RegExp>> = {
+  'accounting/store-sqlite.ts': /^node:sqlite$/,
   'eap/native.ts': /^node:(fs|os|process|url)$/,
   'eap/tls.ts': /^node:(tls|stream|process|timers\/promises|buffer)$/,
   'ethereum/signature.ts': /^node:module$/,

@@ -1,0 +1,138 @@
+// Accounting records and the device's own meter, folded into sessions: who is heard of when, what
+// volume counts, what is disputed. Owns no attribution: which session a record is about was decided
+// before. Called by the ledger.
+
+import type { Usage } from './ledger.ts'
+import { closeRow, markVolume, settle } from './ledger-judge.ts'
+import { put, type Row, type Tables } from './ledger-tables.ts'
+import { stateAfter } from './lifecycle.ts'
+import { octetsOf } from './rating.ts'
+import type { NasPlace, Session } from './session.ts'
+import { disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
+
+/** A NAS that was away for longer keeps no interval that could be told from it. */
+const INTERIM_MAX_MS = 3_600_000
+
+/** What was known of a place, and what a later record adds; its station stays as it was. */
+function mergePlace(known: NasPlace, told: NasPlace): NasPlace {
+  const nasPort = told.nasPort ?? known.nasPort
+  const address = told.address || known.address
+  const nasIdentifier = told.nasIdentifier || known.nasIdentifier
+  const nasIpAddress = told.nasIpAddress || known.nasIpAddress
+  const acctSessionId = told.acctSessionId || known.acctSessionId
+  const acctMultiSessionId = told.acctMultiSessionId || known.acctMultiSessionId
+  const isSame =
+    nasPort === known.nasPort &&
+    address === known.address &&
+    nasIdentifier === known.nasIdentifier &&
+    nasIpAddress === known.nasIpAddress &&
+    acctSessionId === known.acctSessionId &&
+    acctMultiSessionId === known.acctMultiSessionId
+  if (isSame) return known
+  return {
+    ...known,
+    ...{ nasPort, address, nasIdentifier, nasIpAddress, acctSessionId, acctMultiSessionId },
+  }
+}
+
+/** Volume that comes after billing stopped is kept as evidence in the record, and not counted. */
+const countsVolume = ({ cutAtMs, tariff }: Session, nowMs: number): boolean =>
+  cutAtMs === undefined || nowMs <= cutAtMs + tariff.intervalMs
+
+/**
+ * Both clocks of its NAS say that a later record was counted: it can add nothing, and a larger
+ * value in it is from before the counters began anew.
+ */
+const isOvertaken = (session: Session, { sessionTimeSeconds = 0 }: Usage, older: boolean) =>
+  older && sessionTimeSeconds > 0 && sessionTimeSeconds < session.sessionTimeSeconds
+
+function fold(session: Session, usage: Usage, older: boolean, nowMs: number): Folded {
+  if (!countsVolume(session, nowMs) || isOvertaken(session, usage, older)) {
+    return { input: session.input, output: session.output, clamped: 0n }
+  }
+  const possible = octetsPossible(usage.octetsPerSecondMax, nowMs - session.startedAtMs)
+  const { inputOctets, outputOctets, wide } = usage
+  return foldUsage(
+    session,
+    { inputOctets, outputOctets, wide, older },
+    possible - octetsOf(session),
+  )
+}
+
+/** Folds a record; its session is brought up to the time first. */
+export function report(
+  tables: Tables,
+  row: Row,
+  usage: Usage,
+  place: NasPlace,
+  nowMs: number,
+): 'counted' | 'duplicate' | 'late' {
+  settle(tables, row, nowMs)
+  const { session } = row
+  if (usage.record === session.lastRecord) return 'duplicate'
+  if (session.state === 'closed' || session.state === 'reserved') return 'late'
+  const older = usage.eventAtMs < session.eventAtMs
+  const { input, output, clamped } = fold(session, usage, older, nowMs)
+  const gapMs = session.eventAtMs === 0 || older ? 0 : usage.eventAtMs - session.eventAtMs
+  const seconds = usage.sessionTimeSeconds ?? 0
+  put(tables, row, {
+    ...session,
+    state: stateAfter(session.state, 'heard'),
+    place: mergePlace(session.place, place),
+    ...{ input, output, heardAtMs: nowMs },
+    sessionTimeSeconds: Math.max(session.sessionTimeSeconds, seconds),
+    lastRecord: usage.record,
+    eventAtMs: older ? session.eventAtMs : usage.eventAtMs,
+    interimMs: Math.max(session.interimMs, Math.min(gapMs, INTERIM_MAX_MS)),
+  })
+  if (clamped > 0n) {
+    const counted = input.total + output.total
+    dispute(tables, row, 'rate-clamped', counted + clamped, counted, nowMs)
+  }
+  markVolume(tables, row, nowMs)
+  return 'counted'
+}
+
+/** Folds a Stop and closes: at its own time, but not before the session was last heard of. */
+export function stop(
+  tables: Tables,
+  row: Row,
+  usage: Usage,
+  place: NasPlace,
+  nowMs: number,
+): 'counted' | 'duplicate' | 'late' {
+  const { heardAtMs } = row.session
+  const outcome = report(tables, row, usage, place, nowMs)
+  if (outcome !== 'counted') return outcome
+  put(tables, row, { ...row.session, terminateCause: usage.terminateCause })
+  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(usage.eventAtMs, heardAtMs)))
+  return outcome
+}
+
+/** Notes a disagreement, once a session. */
+function dispute(
+  tables: Tables,
+  row: Row,
+  kind: 'rate-clamped' | 'usage-disagreement',
+  nasOctets: bigint,
+  otherOctets: bigint,
+  atMs: number,
+): void {
+  const { session } = row
+  if (session.disputed) return
+  const { id, account } = session
+  tables.logs.disputes.push({ atMs, session: id, account, kind, nasOctets, otherOctets })
+  put(tables, row, { ...session, disputed: true })
+}
+
+/**
+ * Compares the device's own meter with the NAS's. While a session is open the NAS is behind by up
+ * to an interim interval, so only a device that measured less disagrees.
+ */
+export function compareMeters(tables: Tables, row: Row, octets: bigint, nowMs: number): void {
+  const { session } = row
+  const counted = octetsOf(session)
+  if (session.state === 'reserved' || !disagrees(counted, octets)) return
+  if (octets > counted && session.state !== 'closed') return
+  dispute(tables, row, 'usage-disagreement', counted, octets, nowMs)
+}

@@ -1,0 +1,308 @@
+// The books: every open session, every account that pays, every debt. Owns the tables and all
+// changes to them; each change is recorded for the store (drain). Deterministic: time and ids come
+// in as arguments, nothing is read or written elsewhere. Called by server/; made durable by
+// committer.ts before the world is told. Its parts: ledger-tables (rows and sums), ledger-judge
+// (the clock), ledger-usage (accounting), ledger-pay (vouchers), ledger-sessions (how they begin),
+// ledger-questions, ledger-memory (store and limits).
+
+import type { Address } from '../ethereum/address.ts'
+import { closeRow, cutRow, settle, settleDue } from './ledger-judge.ts'
+import { adopt, drain, forget, type MemoryLimits, tariffVersion } from './ledger-memory.ts'
+import { pay } from './ledger-pay.ts'
+import { continuation, find, lastAt, standing } from './ledger-questions.ts'
+import { begin, beginByStart, confirm } from './ledger-sessions.ts'
+import { bookOf, byAge, createTables, putAccount, type Row } from './ledger-tables.ts'
+import { compareMeters, report, stop } from './ledger-usage.ts'
+import type {
+  Account,
+  AccountingRecord,
+  Changes,
+  CutReason,
+  DynamicAuthorization,
+  NasPlace,
+  Session,
+  SessionEnd,
+  SessionKind,
+} from './session.ts'
+import type { Stored, StoredAccount } from './storage.ts'
+import type { Tariff } from './tariff.ts'
+
+const DAY_MS = 24 * 3_600_000
+
+/** What one accounting record says about its session; undefined where an attribute is absent. */
+export interface Usage {
+  readonly eventAtMs: number
+  readonly inputOctets: bigint | undefined
+  readonly outputOctets: bigint | undefined
+  /** The NAS sent Gigawords with them. */
+  readonly wide: boolean
+  readonly sessionTimeSeconds: number | undefined
+  readonly terminateCause: number | undefined
+  /**
+   * Octets a second this NAS can carry at most, both ways: what is above is clamped and disputed.
+   */
+  readonly octetsPerSecondMax: bigint
+  /** Identity of the record: equal for a repetition with a new Identifier or Acct-Delay-Time. */
+  readonly record: string
+}
+
+/** What an account may do now, from the books alone. */
+export interface Standing {
+  readonly account: Account
+  /** The sum of the reserves of its open sessions, but for the one this place would replace. */
+  readonly reserved: bigint
+  /** Its open sessions, but for that one. */
+  readonly openSessions: number
+  /** Unpaid on open sessions, each as of the last end of an interval, with the volume as known. */
+  readonly openDebt: bigint
+  /** Unpaid on closed ones. */
+  readonly oldDebt: bigint
+  /**
+   * What of both is due and bars from this merchant: closed or being put off, disputed ones only
+   * there.
+   */
+  readonly barring: bigint
+  /** Fewer than 10 paid intervals. */
+  readonly newcomer: boolean
+  /** Open sessions of newcomers at this client, but for the one this place would replace. */
+  readonly newcomersHere: number
+  /** Another account was cut for debt at this client and station, and waits until this. */
+  readonly stationBarredUntilMs: number | undefined
+}
+
+/** A voucher whose signature, domain and cover were checked. */
+export interface CheckedVoucher {
+  readonly account: Address
+  readonly amount: bigint
+  /** 65 bytes, 0x-hex. */
+  readonly signature: string
+  /** mu of the channel on chain: what was settled there is never credited again. */
+  readonly settled: bigint
+}
+
+/** Where a voucher's increase went. */
+export interface Credited {
+  /** To the session that was named (0 without one). */
+  readonly named: bigint
+  readonly merchant: Address | undefined
+  /** To debts of other sessions. */
+  readonly others: bigint
+  /** To the account, for what is owed next. */
+  readonly unassigned: bigint
+}
+
+export interface NewSession {
+  readonly id: string
+  readonly kind: SessionKind
+  readonly account: Address | undefined
+  /** Undefined: the operator earns. */
+  readonly merchant: Address | undefined
+  readonly place: NasPlace
+  readonly tariff: Tariff
+  readonly reserve: bigint
+  readonly endsAtMs: number
+}
+
+/** Bounds of memory, and who earns where no merchant is named. */
+export interface LedgerOptions extends MemoryLimits {
+  /** Open sessions; about 1 kB each. */
+  readonly sessionsMax: number
+  readonly operatorAccount: Address
+}
+
+export interface Ledger {
+  // Questions.
+  session(id: string): Session | undefined
+  open(): Iterable<Session>
+  openOf(account: Address): readonly Session[]
+  /** Closed sessions that owe, oldest first. */
+  debtsOf(account: Address): readonly Session[]
+  /** Closed sessions in memory that owe, in no order. */
+  owing(): Iterable<Session>
+  account(account: Address): Account | undefined
+  standing(account: Address, place: NasPlace, merchant: Address, nowMs: number): Standing
+  /** The session of a record without our Class; the newest, open before closed. */
+  find(place: NasPlace): Session | undefined
+  /** The last session, open or closed, of this station at this client, with a payer. */
+  lastAt(nas: string, callingStationId: string): Session | undefined
+  /**
+   * Session `id`, or the one that continues it after a reconnect by PMKSA (Class names the first):
+   * the one with these accounting ids, else the newest.
+   */
+  continuation(id: string, acctSessionId: string, acctMultiSessionId: string): Session | undefined
+  readonly openCount: number
+  readonly full: boolean
+
+  // Changes. Each takes effect at once in memory; the caller awaits the committer before it tells.
+  /**
+   * Reserves escrow for a session that was decided on; it is not stored before it is confirmed, and
+   * gone after two minutes. Throws RangeError when the table is full.
+   */
+  begin(session: NewSession, nowMs: number): Session
+  /**
+   * The Accept is about to be sent: time counts from now, unassigned credit is drawn for the first
+   * interval, the earlier session at its place is replaced. Undefined: it is gone.
+   */
+  confirm(id: string, nowMs: number): Session | undefined
+  /**
+   * A session opened by a Start: pmksa (continues `of`), foreign, unattributed. Throws RangeError
+   * when the table is full.
+   */
+  beginByStart(session: NewSession, of: string | undefined, startedAtMs: number): Session
+  /** Folds a Start or Interim; `duplicate`: the same record again; `late`: the session is over. */
+  report(id: string, usage: Usage, place: NasPlace, nowMs: number): 'counted' | 'duplicate' | 'late'
+  /** Folds a Stop's last counters and closes. */
+  stop(id: string, usage: Usage, place: NasPlace, nowMs: number): 'counted' | 'duplicate' | 'late'
+  /** Ends a session that is open, at a time not before its start; undefined where none is. */
+  close(id: string, why: SessionEnd, atMs: number): Session | undefined
+  record(record: AccountingRecord): void
+  /** Takes a strictly higher voucher; undefined: not higher. */
+  pay(voucher: CheckedVoucher, session: string | undefined, nowMs: number): Credited | undefined
+  /** What the device's own meter says: recorded, disputed beyond 5 % + 1 MB (once a session). */
+  deviceReport(id: string, octets: bigint, nowMs: number): void
+  /** Decides to put a session off; undefined where none is open. One still reserved is closed. */
+  cut(id: string, reason: CutReason, nowMs: number): Session | undefined
+  /**
+   * Judges every interval whose end and grace are over, closes what ended by its Session-Timeout or
+   * was not heard of for too long, draws unassigned credit; returns the sessions newly to be put
+   * off and those newly overdue or current again (for throttling).
+   */
+  advance(nowMs: number): { cut: Session[]; overdue: Session[]; recovered: Session[] }
+  /**
+   * Judges nothing as missed before this time: payments could not be taken until now (start-up, a
+   * store that failed). What was not paid by then is judged then. Not kept over a restart.
+   */
+  excuse(untilMs: number): void
+  authorization(row: DynamicAuthorization): void
+  /** The version of these terms, a new one where they differ from the last of that name. */
+  tariffVersion(tariff: Omit<Tariff, 'version'>, nowMs: number): Tariff
+  /** Free allowance: true once a day per account, and notes it. */
+  takeAllowance(account: Address, nowMs: number): boolean
+  noteArrears(account: Address, nowMs: number): void
+
+  // Memory and the store.
+  knows(account: Address): boolean
+  adopt(stored: StoredAccount | Stored): void
+  /** A new account without sessions or vouchers; nothing is stored for it until it acts. */
+  meet(account: Address): void
+  /**
+   * Drops closed sessions older than 12 h that owe nothing, and beyond the limits the oldest, then
+   * accounts with nothing open; never what was not drained. Call it when the store takes commits.
+   */
+  forget(nowMs: number): void
+  /** Everything that changed since the last drain. */
+  drain(): Changes
+}
+
+/** Empty books. */
+export function createLedger(options: LedgerOptions): Ledger {
+  const tables = createTables()
+  const sessionOf = (id: string): Session | undefined => tables.rows.get(id)?.session
+  const isFull = (): boolean => tables.open.size >= options.sessionsMax
+  const make = (): void => {
+    if (isFull()) throw new RangeError(`more than ${options.sessionsMax} open sessions`)
+  }
+  /** The row of an open session, with all that its clock was to do by then done. */
+  const openAt = (id: string, nowMs: number): Row | undefined => {
+    const row = tables.open.get(id)
+    if (row !== undefined) settle(tables, row, nowMs)
+    return row?.session.state === 'closed' ? undefined : row
+  }
+  const bookKnown = (account: Address) => tables.accounts.get(account)
+
+  return {
+    session: sessionOf,
+    *open() {
+      for (const { session } of tables.open.values()) yield session
+    },
+    openOf: (account) => byAge(bookKnown(account)?.open ?? []).map(({ session }) => session),
+    debtsOf: (account) => byAge(bookKnown(account)?.debts ?? []).map(({ session }) => session),
+    *owing() {
+      for (const { debts } of tables.accounts.values()) for (const row of debts) yield row.session
+    },
+    account: (account) => bookKnown(account)?.account,
+    standing: (...question) => standing(tables, ...question),
+    find: (place) => find(tables, place),
+    lastAt: (nas, callingStationId) => lastAt(tables, nas, callingStationId),
+    continuation: (...ids) => continuation(tables, ...ids),
+    get openCount() {
+      return tables.open.size
+    },
+    get full() {
+      return isFull()
+    },
+    begin(session, nowMs) {
+      make()
+      return begin(tables, session, options.operatorAccount, nowMs)
+    },
+    confirm: (id, nowMs) => confirm(tables, id, nowMs),
+    beginByStart(session, of, startedAtMs) {
+      make()
+      return beginByStart(tables, session, of, options.operatorAccount, startedAtMs)
+    },
+    report(id, usage, place, nowMs) {
+      const row = tables.rows.get(id)
+      return row === undefined ? 'late' : report(tables, row, usage, place, nowMs)
+    },
+    stop(id, usage, place, nowMs) {
+      const row = tables.rows.get(id)
+      return row === undefined ? 'late' : stop(tables, row, usage, place, nowMs)
+    },
+    close(id, why, atMs) {
+      const row = openAt(id, atMs)
+      return row === undefined ? undefined : closeRow(tables, row, why, atMs)
+    },
+    record(record) {
+      tables.logs.records.push(record)
+    },
+    pay: (voucher, session, nowMs) => pay(tables, voucher, session, nowMs),
+    deviceReport(id, octets, nowMs) {
+      const row = tables.rows.get(id)
+      if (row !== undefined) compareMeters(tables, row, octets, nowMs)
+    },
+    cut(id, reason, nowMs) {
+      const row = openAt(id, nowMs)
+      if (row === undefined) return undefined
+      if (row.session.state === 'reserved') return void closeRow(tables, row, 'abandoned', nowMs)
+      cutRow(tables, row, reason, nowMs)
+      return row.session
+    },
+    advance(nowMs) {
+      settleDue(tables, nowMs)
+      const take = (rows: Set<Row>, fits: (session: Session) => boolean): Session[] => {
+        const sessions = byAge(rows).map(({ session }) => session)
+        rows.clear()
+        return sessions.filter(fits)
+      }
+      return {
+        cut: take(tables.cut, ({ state }) => state === 'disconnecting'),
+        overdue: take(tables.overdue, ({ state }) => state === 'overdue'),
+        recovered: take(tables.recovered, ({ state }) => state === 'current'),
+      }
+    },
+    excuse(untilMs) {
+      tables.excusedUntilMs = Math.max(tables.excusedUntilMs, untilMs)
+    },
+    authorization(row) {
+      tables.logs.authorizations.push(row)
+    },
+    tariffVersion: (tariff, nowMs) => tariffVersion(tables, tariff, nowMs),
+    takeAllowance(account, nowMs) {
+      const book = bookOf(tables, account)
+      const last = book.account.lastAllowanceAtMs
+      if (last !== undefined && nowMs < last + DAY_MS) return false
+      putAccount(tables, book, { lastAllowanceAtMs: nowMs })
+      return true
+    },
+    noteArrears(account, nowMs) {
+      putAccount(tables, bookOf(tables, account), { lastArrearsAtMs: nowMs })
+    },
+    knows: (account) => tables.accounts.has(account),
+    adopt: (stored) => adopt(tables, stored),
+    meet(account) {
+      bookOf(tables, account)
+    },
+    forget: (nowMs) => forget(tables, options, nowMs),
+    drain: () => drain(tables),
+  }
+}

@@ -1,0 +1,189 @@
+// What a session owes, when, and when something about it must be looked at next. Owns the reading
+// of tariff, time and counters as money; changes nothing. Pure; called by the ledger and by whoever
+// shows a session.
+
+import type { Session } from './session.ts'
+import { intervalPrice, intervalVolumePrice, timeCharge, volumeCharge } from './tariff.ts'
+
+/**
+ * Session-Timeout is counted by the NAS from its own association; its re-authentication may come
+ * this much later.
+ */
+export const REAUTHENTICATION_SLACK_MS = 60_000
+/** A conversation that has not come to its Accept by then never will. */
+export const RESERVED_MAX_MS = 120_000
+/** Three lost records in a row, and never less than the three of the shortest interval allowed. */
+const INTERIMS_LOST = 3
+const SILENCE_MIN_MS = 180_000
+
+/** Whether anybody pays for it. */
+export const isRated = ({ kind }: Session): boolean => kind !== 'foreign' && kind !== 'unattributed'
+
+/** The place of the end of interval n, from 1. */
+export const endMs = ({ startedAtMs, tariff }: Session, n: number): number =>
+  startedAtMs + n * tariff.intervalMs
+
+/**
+ * When the clock stops for its time: at its end, at its Session-Timeout, or one interval after it
+ * was to be put off (less the grace the device had, so that its debt of time stays within
+ * missed_max + 1 intervals). Infinity never: endsAtMs always bounds it.
+ */
+export function billedUntilMs(session: Session): number {
+  const { endsAtMs, endedAtMs, cutAtMs, tariff } = session
+  let until = endsAtMs
+  if (endedAtMs !== undefined && endedAtMs < until) until = endedAtMs
+  if (cutAtMs !== undefined) {
+    const stop = cutAtMs + Math.max(0, tariff.intervalMs - tariff.graceMs)
+    if (stop < until) until = stop
+  }
+  return until
+}
+
+/** Octets both ways. */
+export const octetsOf = ({ input, output }: Session): bigint => input.total + output.total
+
+/** The time part of what is owed at a time, Unix ms. */
+function timeOwed(session: Session, atMs: number): bigint {
+  const until = Math.min(atMs, billedUntilMs(session))
+  return timeCharge(session.tariff, Math.max(0, until - session.startedAtMs))
+}
+
+/** What is owed in all from the Accept to a time (Unix ms), with the volume as it is known. */
+export function owed(session: Session, atMs: number): bigint {
+  if (!isRated(session) || session.state === 'reserved') return 0n
+  return timeOwed(session, atMs) + volumeCharge(session.tariff, octetsOf(session))
+}
+
+/** What a closed session owes, or one being put off will owe at most, beyond its credit. */
+export function debtOf(session: Session): bigint {
+  const debt = owed(session, billedUntilMs(session)) - session.credit
+  return debt > 0n ? debt : 0n
+}
+
+/** Unpaid at a time. */
+export function unpaidAt(session: Session, atMs: number): bigint {
+  const unpaid = owed(session, atMs) - session.credit
+  return unpaid > 0n ? unpaid : 0n
+}
+
+/**
+ * Unpaid as the books count it against an account's escrow: at the last interval's end that has
+ * passed, with the volume as known; what runs up since is what the reserve is for.
+ */
+export function bookedDebt(session: Session): bigint {
+  if (session.state === 'closed' || session.state === 'disconnecting') return debtOf(session)
+  return unpaidAt(session, endMs(session, session.judged + session.endsOwed.length))
+}
+
+/**
+ * When the debt of a closed session begins to bar: at once after a cut, else after one interval.
+ */
+export function barsFromMs({ endedAtMs, cutAtMs, tariff }: Session): number {
+  if (endedAtMs === undefined) return cutAtMs ?? Number.POSITIVE_INFINITY
+  return cutAtMs === undefined ? endedAtMs + tariff.intervalMs + tariff.graceMs : endedAtMs
+}
+
+/**
+ * The most that is credited to it now: what it owes and one interval, once it ends what it owes.
+ */
+export function creditRoom(session: Session, nowMs: number): bigint {
+  if (!isRated(session) || session.state === 'reserved') return 0n
+  if (session.state === 'closed' || session.state === 'disconnecting') return debtOf(session)
+  const room = owed(session, nowMs) + intervalPrice(session.tariff) - session.credit
+  return room > 0n ? room : 0n
+}
+
+/** Volume owed that no credit covers: credit counts for time first. */
+function unpaidVolume(session: Session, nowMs: number): bigint {
+  const volume = volumeCharge(session.tariff, octetsOf(session))
+  const spare = session.credit - timeOwed(session, nowMs)
+  return spare > 0n ? volume - spare : volume
+}
+
+/** Whether more volume is unpaid than an interval may have: it is due at once. */
+export function isVolumeBeyond(session: Session, nowMs: number): boolean {
+  const { state } = session
+  if (!isRated(session) || state === 'reserved' || state === 'closed') return false
+  if (state === 'disconnecting' || session.volumeDue !== undefined) return false
+  return unpaidVolume(session, nowMs) > intervalVolumePrice(session.tariff)
+}
+
+/** The first interval end that is past and not covered, else the end of the running interval. */
+function firstOpenEnd(session: Session, nowMs: number): number {
+  const { judged, missed, endsOwed, credit, startedAtMs, tariff } = session
+  if (missed > 0) return endMs(session, judged - missed + 1)
+  const unpaid = endsOwed.findIndex((amount) => credit < amount)
+  if (unpaid !== -1) return endMs(session, judged + unpaid + 1)
+  return endMs(session, Math.floor((nowMs - startedAtMs) / tariff.intervalMs) + 1)
+}
+
+/**
+ * What must be paid next and by when (Unix ms): to the end of the running interval, with the time
+ * projected and the volume as known; of an ended session what is left, and when it begins to bar.
+ */
+export function dueOf(
+  session: Session,
+  nowMs: number,
+): { readonly amount: bigint; readonly atMs: number } {
+  const { startedAtMs, tariff, volumeDue } = session
+  if (session.state === 'closed' || session.state === 'disconnecting') {
+    return { amount: debtOf(session), atMs: barsFromMs(session) }
+  }
+  const running = Math.max(0, Math.floor((nowMs - startedAtMs) / tariff.intervalMs)) + 1
+  const amount = unpaidAt(session, endMs(session, running))
+  const end = firstOpenEnd(session, Math.max(nowMs, startedAtMs))
+  const dueAt = volumeDue !== undefined && volumeDue.atMs < end ? volumeDue.atMs : end
+  return { amount, atMs: dueAt + tariff.graceMs }
+}
+
+/** What comes next for a session by the clock alone. */
+export type TimedEvent =
+  | 'end'
+  | 'judge'
+  | 'volume'
+  | 'arrears'
+  | 'silence'
+  | 'timeout'
+  | 'abandon'
+  | 'none'
+
+/**
+ * The next event by the clock and its time. Of two at one time the one listed first happens first:
+ * an interval ends before it is judged, and is judged before the session is over. Nothing is judged
+ * before `excusedUntilMs`.
+ */
+export function nextEvent(
+  session: Session,
+  excusedUntilMs: number,
+): { readonly what: TimedEvent; readonly atMs: number } {
+  const { state, judged, endsOwed, tariff, volumeDue, endsAtMs } = session
+  if (state === 'closed') return { what: 'none', atMs: Number.POSITIVE_INFINITY }
+  if (state === 'reserved') return { what: 'abandon', atMs: session.startedAtMs + RESERVED_MAX_MS }
+  let what: TimedEvent = 'timeout'
+  let atMs = endsAtMs + REAUTHENTICATION_SLACK_MS
+  if (session.lastRecord !== '') {
+    const quiet = Math.max(INTERIMS_LOST * session.interimMs, SILENCE_MIN_MS)
+    // While nothing could be taken nobody could be heard.
+    const silentAtMs = Math.max(session.heardAtMs, excusedUntilMs) + quiet
+    if (silentAtMs <= atMs) {
+      what = 'silence'
+      atMs = silentAtMs
+    }
+  }
+  if (state === 'disconnecting' || !isRated(session)) return { what, atMs }
+  if (session.kind === 'arrears' && endsAtMs <= atMs) {
+    what = 'arrears'
+    atMs = endsAtMs
+  }
+  const isExcused = (dueMs: number): number => Math.max(dueMs, excusedUntilMs)
+  if (volumeDue !== undefined && isExcused(volumeDue.atMs + tariff.graceMs) <= atMs) {
+    what = 'volume'
+    atMs = isExcused(volumeDue.atMs + tariff.graceMs)
+  }
+  if (endsOwed.length > 0 && isExcused(endMs(session, judged + 1) + tariff.graceMs) <= atMs) {
+    what = 'judge'
+    atMs = isExcused(endMs(session, judged + 1) + tariff.graceMs)
+  }
+  const end = endMs(session, judged + endsOwed.length + 1)
+  return end <= atMs ? { what: 'end', atMs: end } : { what, atMs }
+}

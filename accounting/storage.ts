@@ -1,0 +1,96 @@
+// What a durable store must do: hold what commit() was given before it resolves, and give it back.
+// Two implementations: store-sqlite.ts and store-postgres.ts. One process writes at a time.
+
+import type { Address } from '../ethereum/address.ts'
+import type {
+  Account,
+  AccountingRecord,
+  Changes,
+  Dispute,
+  DynamicAuthorization,
+  JournalEntry,
+  Session,
+  TariffVersion,
+} from './session.ts'
+
+/** What the server needs in memory before it answers anyone. */
+export interface Stored {
+  /** Every session not closed, and the closed ones that ended at or after the time asked for. */
+  readonly sessions: readonly Session[]
+  /** Closed sessions, however old, whose owed amount is above their credit. */
+  readonly debts: readonly Session[]
+  /** The accounts of all of these. */
+  readonly accounts: readonly Account[]
+  readonly tariffs: readonly TariffVersion[]
+}
+
+/** What the store knows of one account that is not in memory. */
+export interface StoredAccount {
+  readonly account: Account
+  /** Its open sessions and those with debts. */
+  readonly sessions: readonly Session[]
+}
+
+/** One page of a list, newest first. */
+export interface Page {
+  readonly limit: number
+  /** Only what is older than this (Unix ms of start or entry). */
+  readonly beforeMs?: number
+  readonly account?: Address
+}
+
+/** How the sessions of one client entry ended. */
+export interface NasHistory {
+  /** The name of the client entry. */
+  readonly nas: string
+  /** Sessions with a payer that ended. */
+  readonly sessions: number
+  /** Those whose access point restarted or fell silent. */
+  readonly lost: number
+  /** Those whose counters were clamped, or contradicted by the device. */
+  readonly disputed: number
+}
+
+/** How many rows prune() took away. */
+export interface Pruned {
+  readonly records: number
+  /** Journal entries that are part of another now. */
+  readonly entries: number
+}
+
+export interface Storage {
+  load(closedSinceMs: number): Promise<Stored>
+  account(account: Address): Promise<StoredAccount | undefined>
+  /**
+   * One transaction; resolves when it is durable. Throws StorageError, and then nothing of it is
+   * stored.
+   */
+  commit(changes: Changes): Promise<void>
+  sessions(page: Page): Promise<readonly Session[]>
+  journal(page: Page): Promise<readonly JournalEntry[]>
+  disputes(page: Page): Promise<readonly Dispute[]>
+  authorizations(page: Page): Promise<readonly DynamicAuthorization[]>
+  records(page: Page & { readonly session?: string }): Promise<readonly AccountingRecord[]>
+  /**
+   * Of the sessions that ended at or after a time, Unix ms; a client entry without any is left out.
+   */
+  histories(endedSinceMs: number): Promise<readonly NasHistory[]>
+  /**
+   * Makes what is older than this less, in small steps beside commits: removes accounting records,
+   * but for those of sessions that are open or owe, and joins the journal entries of each settled
+   * session (and of each account without one) into the newest. No sum of money changes. One at a
+   * time; throws StorageError, and then may have done a part.
+   */
+  prune(beforeMs: number): Promise<Pruned>
+  close(): Promise<void>
+}
+
+/** The store can't be written or read; the text says what to do about it. */
+export class StorageError extends Error {
+  readonly code: 'disk-full' | 'locked' | 'unreachable' | 'failed'
+  constructor(code: StorageError['code'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'StorageError'
+    this.code = code
+  }
+}

@@ -1,0 +1,130 @@
+// What a running payer remembers between two steps, and the small questions asked of it. Mutable,
+// owned by run.ts alone; nothing here does I/O but the reading of the interface's counters.
+
+import { readFile } from 'node:fs/promises'
+import { type Counters, octetsOf, readCounters, startMeter } from './meter.ts'
+import { metered, ownSessions, type SeenSession } from './own-sessions.ts'
+import type { Knowledge } from './payer.ts'
+import type { Policy } from './policy.ts'
+import { badService, FRESH_QUALITY, noteTraffic, type Quality } from './quality.ts'
+import type { SessionView } from './session-view.ts'
+import type { Till } from './till.ts'
+import type { Link } from './wpa-control.ts'
+
+/** The memory of one run; times are by the operator's clock. */
+export interface RunState {
+  link: Link | undefined
+  /** When the link came up while we watched; undefined where it was up before. */
+  connectedAtMs: number | undefined
+  /** The interface's counters at that moment. */
+  connectedAt: Counters | undefined
+  linkUpSinceMs: number
+  current: string | undefined
+  /** The session before the link went: a short break does not end it at the access point. */
+  previous: string | undefined
+  readonly left: Set<string>
+  readonly toldDebts: Set<string>
+  seen: Map<string, SeenSession>
+  quality: Quality
+  octetsPerSecond: number
+  sampledAtMs: number
+  /** Failures in a row, for the pauses between attempts. */
+  failures: number
+  stoppedFor: string | undefined
+  topUpNotBeforeMs: number
+  closedAtMs: number | undefined
+  readonly boot: string
+}
+
+// One a session that was left or whose debt was told: a bound, for a device that runs for years.
+const TOLD_MAX = 1_000
+const FALL_OFF = 0.9
+const IDLE_OCTETS_PER_SECOND = 10
+const BOOT_FILE = '/proc/sys/kernel/random/boot_id'
+
+export async function freshState(seen: Map<string, SeenSession>): Promise<RunState> {
+  const boot = await readFile(BOOT_FILE, 'utf8').catch(() => '')
+  return {
+    ...{ link: undefined, connectedAtMs: undefined, connectedAt: undefined, linkUpSinceMs: 0 },
+    ...{ current: undefined, previous: undefined, left: new Set(), toldDebts: new Set(), seen },
+    ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, sampledAtMs: 0, failures: 0 },
+    ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined },
+    boot: boot.trim(),
+  }
+}
+
+/** Adds to a set that must not grow for ever; true where it was not there. */
+export function tell(set: Set<string>, id: string): boolean {
+  if (set.has(id)) return false
+  if (set.size >= TOLD_MAX) set.clear()
+  set.add(id)
+  return true
+}
+
+/** Reads the interface and folds it into quality, rate and the meter of the running session. */
+export async function sample(
+  state: RunState,
+  interfaceName: string | undefined,
+  nowMs: number,
+): Promise<void> {
+  const counters = interfaceName === undefined ? undefined : await readCounters(interfaceName)
+  if (counters !== undefined) state.quality = noteTraffic(state.quality, counters, nowMs)
+  const { current } = state
+  const session = current === undefined ? undefined : state.seen.get(current)
+  if (current === undefined || session === undefined) return
+  const after = metered(session, counters, state.boot, nowMs)
+  const octets = octetsIn(after) - octetsIn(session)
+  const ms = Math.max(1, nowMs - state.sampledAtMs)
+  const rate = Math.max(0, (Number(octets) * 1000) / ms)
+  // Falls off slowly, so that one quiet second does not hide a busy minute; below that it is idle.
+  const before = state.octetsPerSecond * FALL_OFF ** (ms / 1000)
+  state.octetsPerSecond = Math.max(rate, before < IDLE_OCTETS_PER_SECOND ? 0 : before)
+  state.sampledAtMs = nowMs
+  state.seen.set(current, after)
+}
+
+const octetsIn = ({ meter }: SeenSession): bigint => (meter === undefined ? 0n : octetsOf(meter))
+
+/** Begins the memory of a session that is seen for the first time. */
+export async function remember(
+  state: RunState,
+  session: SessionView,
+  interfaceName: string | undefined,
+  nowMs: number,
+): Promise<void> {
+  if (state.seen.has(session.id)) return
+  const now = interfaceName === undefined ? undefined : await readCounters(interfaceName)
+  const isFromStart = state.connectedAt !== undefined
+  // What went before this program watched is taken from the operator; payer.ts holds it to bounds.
+  const meter =
+    interfaceName === undefined
+      ? undefined
+      : startMeter(isFromStart ? 0n : session.octets, isFromStart ? state.connectedAt : now)
+  state.seen.set(session.id, {
+    terms: session.terms,
+    startedAtMs: session.startedAtMs,
+    connectedAtMs: state.connectedAtMs,
+    seenAtMs: nowMs,
+    meter,
+    boot: state.boot,
+  })
+}
+
+/** What the payer decides on. */
+export function knowledgeOf(state: RunState, till: Till, policy: Policy): Knowledge {
+  const nowMs = till.now()
+  const isUp = state.link?.isUp === true
+  return {
+    nowMs,
+    viewAtMs: till.viewAtMs,
+    sessions: till.sessions,
+    current: isUp ? state.current : undefined,
+    own: ownSessions(state.seen),
+    octetsPerSecond: state.octetsPerSecond,
+    book: till.book,
+    deposit: till.deposit,
+    service: badService(state.quality, policy, nowMs),
+    topUpNotBeforeMs: state.topUpNotBeforeMs,
+    policy,
+  }
+}

@@ -1,0 +1,149 @@
+// Metering and money, put together: the books, the doors that change them (payments, accounting),
+// and what acts on them (enforcement, the chain watch). Decides nothing itself. Made by main.ts,
+// before any port is open, and closed after all of them.
+
+import { affordableReconnect } from '../accounting/admission.ts'
+import type { ReconnectVerdict } from '../accounting/attribution.ts'
+import type { NasPlace } from '../accounting/session.ts'
+import type { Tariff } from '../accounting/tariff.ts'
+import type { NasEntry } from '../config/config.ts'
+import type { Address } from '../ethereum/address.ts'
+import { signDigest } from '../ethereum/signature.ts'
+import { payPlaceDomain } from '../ethereum/typed-data.ts'
+import { type AnswerAccounting, createAccounting } from './accounting.ts'
+import { createEnsureAccount, type EnsureAccount } from './accounts.ts'
+import { channelFacts } from './admit.ts'
+import type { Books } from './books.ts'
+import type { ChainSide } from './chain-side.ts'
+import { createDynamicAuthorization } from './dynamic-authorization.ts'
+import { createEnforcement, type Enforcement } from './enforcement.ts'
+import { endUncovered } from './escrow-watch.ts'
+import type { Log, rateLimited } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import { createPayments, type Payments } from './payments.ts'
+import type { Runtime } from './runtime.ts'
+
+export interface MeteringDeps {
+  readonly chain: ChainSide
+  readonly operatorKey: Buffer
+  readonly current: () => Runtime
+  readonly random: (length: number) => Buffer
+  readonly now: () => number
+  readonly log: Log
+  readonly logRate: ReturnType<typeof rateLimited>
+  readonly metrics: Metrics
+}
+
+export interface Metering {
+  readonly books: Books
+  readonly payments: Payments
+  readonly enforcement: Enforcement
+  readonly ensureAccount: EnsureAccount
+  readonly answerAccounting: AnswerAccounting
+  /** What is due by now: interval ends, silent sessions, Disconnects to repeat. */
+  sweep(): void
+  /** Ends what it began; the books themselves close after the ports. */
+  stop(): Promise<void>
+}
+
+/**
+ * Who could not be heard, because the server or its store was down, gets this long to come back:
+ * a few tries of a device that repeats its payment, or of a NAS its record.
+ */
+const EXCUSED_MS = 10_000
+
+/** Composes it over books that are open. */
+export function createMetering(books: Books, deps: MeteringDeps): Metering {
+  const { chain, current, now, log, metrics } = deps
+  const { ledger, storage, committer } = books
+  const { operatorId, chainId, contract, account: operatorAccount } = chain.facts
+  const ensureAccount = createEnsureAccount(ledger, storage)
+  const client = createDynamicAuthorization({
+    now,
+    // Jitter, so that what was sent together is not repeated together.
+    random: () => deps.random(4).readUInt32BE(0) / 2 ** 32,
+    schedule(run, delayMs) {
+      const timer = setTimeout(run, delayMs)
+      return () => clearTimeout(timer)
+    },
+    onDrop: (reason) => metrics.dropped.inc({ reason }),
+    onError: (error) => log.error({ err: error }, 'dynamic authorization: UDP error'),
+    ...boundTo(current().config.radius.auth.host),
+  })
+  ledger.excuse(now() + EXCUSED_MS)
+  const nasNamed = (name: string): NasEntry | undefined =>
+    current().config.clients.find((entry) => entry.name === name)
+  const enforcement = createEnforcement({
+    ...{ ledger, client, nasNamed, now, log, metrics },
+    durable: () => committer.durable(),
+  })
+  const payments = createPayments({
+    domain: {
+      ...{ chainId, contract, operator: operatorId },
+      separator: payPlaceDomain(chainId, contract),
+    },
+    ...{ ledger, committer, ensureAccount, now },
+    mirror: chain.mirror,
+    staleAfterMs: () => current().rules.staleAfterMs,
+    sign: (digest) => signDigest(digest, deps.operatorKey),
+    count: (outcome) => metrics.payments.inc({ outcome }),
+  })
+  const answerAccounting = createAccounting({
+    ...{ ledger, committer, now, log, metrics },
+    ...{ random: deps.random, logRate: deps.logRate },
+    tariffOf: (nas) => tariffOf(current(), nas),
+    merchantOf: ({ merchant }) => merchant ?? operatorAccount,
+    sessionMaxMs: () => current().config.sessions.maxMs,
+    admitReconnect: (account, place, tariff) =>
+      reconnect(account, place, tariff, { ...deps, books, enforcement, nas: nasNamed(place.nas) }),
+    onWish: ({ session, reason }) => void enforcement.putOff(session, reason),
+  })
+  const unsubscribe = chain.mirror.onChange((accounts) => {
+    for (const session of endUncovered(accounts, operatorId, chain.mirror, ledger, now())) {
+      log.warn({ session: session.id }, 'escrow was taken back by the chain')
+      void enforcement.putOff(session, 'escrow-removed')
+    }
+  })
+  return {
+    ...{ books, payments, enforcement, ensureAccount, answerAccounting },
+    sweep() {
+      const failed = committer.failed() !== undefined
+      if (failed) ledger.excuse(now() + EXCUSED_MS)
+      enforcement.sweep()
+      ledger.forget(now())
+      metrics.storageFailed.set(failed ? 1 : 0)
+    },
+    async stop() {
+      unsubscribe()
+      await client.close()
+    },
+  }
+}
+
+/** A NAS takes Disconnect-Requests from the address it knows its server by (RFC 5176 §3). */
+function boundTo(host: string): { bindAddress?: string } {
+  return host === '0.0.0.0' || host === '::' ? {} : { bindAddress: host }
+}
+
+function tariffOf(runtime: Runtime, nas: NasEntry): Tariff {
+  const tariff = runtime.rules.tariffs.get(nas.tariff)
+  if (tariff === undefined) throw new Error(`client ${nas.name} has no tariff`)
+  return tariff
+}
+
+/** A station back by a key its NAS kept: the same question as at a login, without a certificate. */
+function reconnect(
+  account: Address,
+  place: NasPlace,
+  tariff: Tariff,
+  o: MeteringDeps & { books: Books; enforcement: Enforcement; nas: NasEntry | undefined },
+): ReconnectVerdict {
+  const { operatorId, account: operatorAccount } = o.chain.facts
+  const merchant = o.nas?.merchant ?? operatorAccount
+  const nowMs = o.now()
+  const standing = o.books.ledger.standing(account, place, merchant, nowMs)
+  const takesDisconnect = o.nas?.coa !== undefined && !o.enforcement.isSilent(place.nas)
+  const facts = channelFacts(account, { mirror: o.chain.mirror, operatorId })
+  const rules = { ...o.current().rules.admission, takesDisconnect }
+  return affordableReconnect(standing, facts, tariff, rules, nowMs)
+}

@@ -1,0 +1,39 @@
+// Empty books behind an HTTP side, for tests of its other routes.
+
+import { createCommitter } from '../../accounting/committer.ts'
+import { createLedger } from '../../accounting/ledger.ts'
+import { openSqliteStore } from '../../accounting/store-sqlite.ts'
+import { createPayments } from '../../server/payments.ts'
+import { accountNamed, domain } from '../accounting/vouchers.ts'
+
+/** Real books in memory; the chain knows nobody, and no NAS can be reached. */
+export async function metering() {
+  const storage = await openSqliteStore(':memory:')
+  const ledger = createLedger({
+    ...{ sessionsMax: 100, rememberedMax: 100, accountsMax: 100 },
+    operatorAccount: accountNamed('operator'),
+  })
+  const committer = createCommitter({
+    ...{ ledger, storage, onError: () => undefined, onRecovered: () => undefined },
+  })
+  const ensureAccount = async () => undefined
+  const payments = createPayments({
+    ...{ domain, ledger, committer, ensureAccount, now: Date.now },
+    mirror: {
+      channel: () => undefined,
+      connected: () => true,
+      heardAtMs: Date.now,
+      refresh: async () => true,
+    },
+    staleAfterMs: () => 60_000,
+    sign: () => Buffer.alloc(65),
+    count: () => undefined,
+  })
+  const enforcement = {
+    putOff: async () => 'no-coa',
+    sweep: () => undefined,
+    isSilent: () => false,
+  }
+  const books = { ledger, storage, committer, close: async () => undefined }
+  return { books, payments, enforcement, ensureAccount }
+}

@@ -1,0 +1,116 @@
+// The plain model of sessions and purses that the simulation of the books is judged by: what each
+// was told and saw, and what that comes to in money. Pure; its prices are those of
+// ledger-terms.ts. Called by ledger-oracle.ts.
+
+import type { Session } from '../../accounting/session.ts'
+import type { Address } from '../../ethereum/address.ts'
+import { costOfOctets, costOfTime, priceOfInterval, timeOfIntervals } from './ledger-terms.ts'
+
+/** What an access point's counters stood at, as it knows them itself. */
+export interface Reading {
+  readonly line: number
+  /** Counts its resets. */
+  readonly epoch: number
+  readonly input: bigint
+  readonly output: bigint
+}
+
+/** A record's word on them; `sinceMs`: when the NAS began to count. */
+export interface Told extends Reading {
+  readonly absent: boolean
+  readonly sinceMs: number
+}
+
+/** One session as this model knows it. */
+export interface Mine {
+  readonly id: string
+  readonly account: Address | undefined
+  /** As it was when it was last looked at. */
+  readonly session: Session
+  readonly heardAtMs: number
+  readonly octets: { readonly input: bigint; readonly output: bigint }
+  readonly reading: Reading | undefined
+  /** Its NAS's counters were lost or wrapped unseen: only bounds are known. */
+  readonly fuzzy: boolean
+  /** Moved in truth since it began, as of the latest record. */
+  readonly moved: bigint
+  /** What was owed at the ends of its intervals, from the first. */
+  readonly targets: readonly bigint[]
+  readonly judged: number
+  readonly missed: number
+  readonly paid: number
+  /** Payments could not be taken in its time: it may run up more. */
+  readonly excused: boolean
+}
+
+/** One account's money. */
+export interface Purse {
+  readonly deposit: bigint
+  readonly best: bigint
+  /** Settled on chain beyond what these books had seen: credited elsewhere. */
+  readonly elsewhere: bigint
+}
+
+/** Throws where a rule of the world is broken. */
+export const must = (holds: boolean, rule: string, what: string): void => {
+  if (!holds) throw new Error(`${rule}: ${what}`)
+}
+/** No less than nothing. */
+export const floor0 = (amount: bigint): bigint => (amount > 0n ? amount : 0n)
+/** Put off or ended: its clock stops, what it owes is a debt. */
+export const isOver = ({ state }: Session): boolean =>
+  state === 'closed' || state === 'disconnecting'
+/** Whether anybody pays for it. */
+export const isRated = ({ account }: Mine): boolean => account !== undefined
+
+/** When the clock of a session stops. */
+export function untilMs({ endsAtMs, endedAtMs, cutAtMs, tariff }: Session): number {
+  const cut = cutAtMs === undefined ? endsAtMs : cutAtMs + tariff.intervalMs - tariff.graceMs
+  return Math.min(endsAtMs, endedAtMs ?? endsAtMs, cut)
+}
+
+/** Owed at a time, from the octets this model counted. */
+export function owedAt(mine: Mine, session: Session, atMs: number): bigint {
+  if (!isRated(mine)) return 0n
+  const ms = Math.max(0, Math.min(atMs, untilMs(session)) - session.startedAtMs)
+  const { input, output } = mine.octets
+  return costOfTime(session.tariff, ms) + costOfOctets(session.tariff, input + output)
+}
+
+/** What an ended session owes, or one being put off will owe. */
+export const debtIn = (mine: Mine, session: Session): bigint =>
+  floor0(owedAt(mine, session, untilMs(session)) - session.credit)
+
+/** How much of a payment a session named in it takes. */
+export function roomIn(mine: Mine, session: Session, credit: bigint, nowMs: number): bigint {
+  if (!isRated(mine)) return 0n
+  if (isOver(session)) return debtIn(mine, { ...session, credit })
+  return floor0(owedAt(mine, session, nowMs) + priceOfInterval(session.tariff) - credit)
+}
+
+/** How a session may end, or be put off, and how much it may owe then for its time. */
+export function checkEnd(known: Mine, session: Session, nowMs: number): void {
+  const { endedAtMs = Number.NaN, endedBy, startedAtMs, endsAtMs, tariff, credit } = session
+  if (session.state === 'closed') {
+    must(endedAtMs >= startedAtMs && endedAtMs <= nowMs, 'end', `${known.id} ${endedBy}`)
+    if (endedBy === 'interims-missed' || endedBy === 'nas-restarted') {
+      must(endedAtMs === known.heardAtMs, 'end', `${known.id}: ${endedBy}, heard later`)
+    }
+    if (endedBy === 'session-timeout') must(endedAtMs === endsAtMs, 'end', `${known.id} timeout`)
+  } else if (!isOver(session)) return
+  if (known.excused || !isRated(known)) return
+  const ms = Math.max(0, untilMs(session) - startedAtMs)
+  const debt = costOfTime(tariff, ms) - credit
+  const most = timeOfIntervals(tariff, tariff.missedMax + 1) + 1n
+  must(debt <= most, 'debt', `${known.id} owes ${debt} for time, at most ${most}`)
+}
+
+/** A closed session stays as it is, but for what is paid of its debt. */
+export function checkClosed(known: Mine, session: Session): void {
+  const { session: before } = known
+  const isSame = session.state === 'closed' && session.endedAtMs === before.endedAtMs
+  must(isSame, 'reopened', `${known.id} is ${session.state}`)
+  must(session.credit >= before.credit, 'reopened', `${known.id} lost credit`)
+  const isPaid = session.credit === before.credit || session.credit <= owedAt(known, session, 1e15)
+  must(isPaid, 'split', `${known.id} was paid more than it owed`)
+}
