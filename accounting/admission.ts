@@ -4,7 +4,7 @@
 // address alone: where a station counts, only fresh accounts wait for it.
 
 import type { Standing } from './ledger.ts'
-import type { SessionKind } from './session.ts'
+import type { Account, SessionKind } from './session.ts'
 import { affordableMs, intervalPrice, intervalsAtRisk, reserveOf, type Tariff } from './tariff.ts'
 
 /**
@@ -67,6 +67,12 @@ type Claims = Pick<Standing, 'account' | 'reserved' | 'openDebt' | 'oldDebt'>
 const ARREARS_EVERY_MS = 600_000
 /** … and never at once after the cut, or coming straight back would be a way to go on. */
 const ARREARS_AFTER_CUT_MS = 60_000
+
+/** Whether an account in debt has a window to pay in again. */
+export const mayHaveArrears = (
+  { lastArrearsAtMs }: Pick<Account, 'lastArrearsAtMs'>,
+  nowMs: number,
+): boolean => lastArrearsAtMs === undefined || nowMs >= lastArrearsAtMs + ARREARS_EVERY_MS
 
 const noLess = (amount: bigint): bigint => (amount > 0n ? amount : 0n)
 
@@ -175,11 +181,11 @@ function decideArrears(
   if (rules.arrearsWindowMs === 0) return debt('there is no window to pay in')
   if (channel.pendingShift > 0n) return debt('a shift of its escrow is pending')
   if (openSessions >= rules.perAccount) return debt('too many sessions are open')
-  const { lastCutAtMs, lastArrearsAtMs } = account
+  const { lastCutAtMs } = account
   if (lastCutAtMs !== undefined && nowMs < lastCutAtMs + ARREARS_AFTER_CUT_MS) {
     return debt('it was cut less than a minute ago')
   }
-  if (lastArrearsAtMs !== undefined && nowMs < lastArrearsAtMs + ARREARS_EVERY_MS) {
+  if (!mayHaveArrears(account, nowMs)) {
     return debt('it had its window to pay in less than ten minutes ago')
   }
   const reserve = reserveOf(tariff)

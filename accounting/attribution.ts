@@ -11,11 +11,14 @@ import {
   eventAtMs,
   identityOf,
   isAfterEnd,
+  isClockSet,
+  isFromBefore,
   orderInSessionMs,
+  restartedAtMs,
   Status,
 } from './report.ts'
 import type { AccountingRecord, CutReason, NasPlace, Session } from './session.ts'
-import type { Tariff } from './tariff.ts'
+import { type Tariff, withoutAllowance } from './tariff.ts'
 
 /** What a reconnect without an Access-Request gets: a reserve and an end, or one reason. */
 export type ReconnectVerdict =
@@ -33,6 +36,8 @@ export interface AttributionContext {
   readonly octetsPerSecondMax: bigint
   /** False: no more sessions that nobody pays for may be opened at this client entry now. */
   readonly unpaidRoom: boolean
+  /** True: this client entry has had its part of the rows that are about no session of a payer. */
+  readonly evidenceFull?: boolean
   readonly admitReconnect: (account: Address, place: NasPlace, tariff: Tariff) => ReconnectVerdict
   /** 16 random bytes as 32 lowercase hex. */
   readonly newId: () => string
@@ -56,6 +61,8 @@ export interface Attributed {
   /** Sessions that Accounting-On or -Off ended. */
   readonly ended: readonly Session[]
   readonly wish: Wish | undefined
+  /** Nothing was changed and nothing is kept, since `evidenceFull`: it must not be acknowledged. */
+  readonly refused: boolean
 }
 
 type Target =
@@ -75,7 +82,9 @@ const STILL_SERVED_AFTER_MS = 5_000
 /** A session that nobody pays for may say it began before we heard of it, but no longer ago. */
 const DERIVED_START_MAX_MS = 7 * 24 * 3_600_000
 
-const NOTHING = { session: undefined, openedUnpaid: false, ended: [], wish: undefined }
+const NOTHING = {
+  ...{ session: undefined, openedUnpaid: false, ended: [], wish: undefined, refused: false },
+}
 
 /** Takes one record into the books. The caller makes them durable before it answers. */
 export function applyReport(
@@ -91,14 +100,16 @@ export function applyReport(
       return ofSession(door)
     case Status.accountingOn:
     case Status.accountingOff:
-      return ofNas(door, endSessionsOf(door))
+      return ofNas(door, endSessionsOf)
     default:
       // Failed (15), tunnels (9 to 14) and what is not assigned: kept as evidence, nothing more.
-      return ofNas(door, [])
+      return ofNas(door, () => [])
   }
 }
 
-function ofNas(door: Door, ended: readonly Session[]): Attributed {
+function ofNas(door: Door, end: (door: Door) => readonly Session[]): Attributed {
+  if (door.context.evidenceFull === true) return { ...NOTHING, attribution: 'nas', refused: true }
+  const ended = end(door)
   note(door, 'nas', undefined, eventAtMs(door.report, door.context.nowMs))
   return { ...NOTHING, attribution: 'nas', ended }
 }
@@ -108,6 +119,10 @@ function ofSession(door: Door): Attributed {
   const { classId } = report
   const named = classId === undefined ? undefined : ledger.session(classId)
   const target = named === undefined ? byPlace(door) : byClass(door, named)
+  if (door.context.evidenceFull === true && isEvidence(target)) {
+    const attribution = target.to === 'foreign' || target.to === 'unattributed' ? target.to : 'late'
+    return { ...NOTHING, attribution, refused: true }
+  }
   switch (target.to) {
     case 'session':
       return count(door, target.session)
@@ -118,6 +133,13 @@ function ofSession(door: Door): Attributed {
     default:
       return unpaid(door, target.to)
   }
+}
+
+/** It changes what no payer has: only its row in the store is left to be had of it. */
+function isEvidence(target: Target): boolean {
+  if (target.to === 'reconnect') return false
+  if (target.to !== 'session') return true
+  return target.session.account === undefined || target.session.state === 'closed'
 }
 
 function byClass(door: Door, named: Session): Target {
@@ -172,7 +194,7 @@ const isSameAccounting = (a: NasPlace, b: NasPlace): boolean =>
   equalOrUnknown(a.acctMultiSessionId, b.acctMultiSessionId)
 
 /** The record is about this session, or about one that came after it. */
-function continued({ report, context }: Door, session: Session): Target {
+function continued({ report, ledger, context }: Door, session: Session): Target {
   const isSame = isSameAccounting(session.place, report.place)
   const isStart = report.status === Status.start
   if (isSame || isUnheard(session)) {
@@ -182,19 +204,27 @@ function continued({ report, context }: Door, session: Session): Target {
   } else if (report.status === Status.stop) {
     return { to: 'late', session }
   }
-  if (session.account !== undefined) return { to: 'reconnect', session }
+  if (session.account !== undefined)
+    return refusedBefore(ledger, report.place) ?? { to: 'reconnect', session }
   return { to: session.kind === 'foreign' ? 'foreign' : 'unattributed' }
+}
+
+/** A reconnect that was not admitted has its session already: its next records are about that. */
+function refusedBefore(ledger: Ledger, place: NasPlace): Target | undefined {
+  const known = ledger.find(place)
+  const isOpen = known?.account === undefined && known?.state !== 'closed'
+  return known !== undefined && isOpen ? { to: 'session', session: known } : undefined
 }
 
 /** Adds the record to its session; the books know whether it is over. */
 function count(door: Door, session: Session): Attributed {
   const { report, ledger, context } = door
   const isStop = report.status === Status.stop
-  const timeOf = isStop ? endInSessionMs : orderInSessionMs
   const { inputOctets, outputOctets, wide, sessionTimeSeconds, terminateCause, place } = report
   const usage = {
     ...{ inputOctets, outputOctets, wide, sessionTimeSeconds, terminateCause },
-    eventAtMs: timeOf(report, session, context.nowMs),
+    eventAtMs: orderInSessionMs(report, session, context.nowMs),
+    ...(isStop && { overAtMs: endInSessionMs(report, session, context.nowMs) }),
     octetsPerSecondMax: context.octetsPerSecondMax,
     record: identityOf(report),
   }
@@ -238,11 +268,17 @@ function stillServed(
 /** A station that came back without an Access-Request goes on under the terms it agreed to. */
 function reconnect(door: Door, of: Session): Attributed {
   const { report, ledger, context } = door
-  const { account, tariff } = of
+  const { account } = of
+  // The allowance was its first session's.
+  const tariff = withoutAllowance(of.tariff)
   if (account === undefined) return unpaid(door, 'unattributed')
+  const isOld = isFromBefore(report, of, isSameAccounting(of.place, report.place))
+  if (isOld && isClockSet(report, context.nowMs)) return late(door, of)
   // One station is one device: what it had here is over, and its reserve is free.
   if (of.state !== 'closed') ledger.close(of.id, 'replaced', context.nowMs)
-  const verdict = admitted(door, account, tariff)
+  const verdict = isOld
+    ? { refused: 'its record may be an old one' }
+    : admitted(door, account, tariff)
   if ('refused' in verdict) {
     const filed = unpaid(door, 'unattributed')
     if (filed.session === undefined) return filed
@@ -264,6 +300,11 @@ function admitted({ report, ledger, context }: Door, account: Address, tariff: T
   if (ledger.full) return { refused: 'too many sessions are open' }
   // Dropped beyond the limit of accounts; an Access-Request, which can wait, brings them back.
   if (!ledger.knows(account)) return { refused: 'its account was not here for long' }
+  const last = ledger.reconnectedAtMs(account, report.place.nas)
+  // Only the access point says that the device is there.
+  if (last !== undefined && context.nowMs < last + tariff.intervalMs) {
+    return { refused: 'it came back by a cached key less than an interval ago' }
+  }
   return context.admitReconnect(account, report.place, tariff)
 }
 
@@ -289,12 +330,19 @@ function unpaid(door: Door, kind: 'foreign' | 'unattributed'): Attributed {
   return { ...count(door, opened), openedUnpaid: true }
 }
 
-/** RFC 2866 §5.1: the NAS has started, or is about to stop: what it served is over. */
+/**
+ * RFC 2866 §5.1: the NAS has started, or is about to stop: what it served is over. RFC 2866 §4.1
+ * has nothing against a copy of such a record that is sent again later, so what the NAS's own clock
+ * says decides: a session it told of after that moment has outlived it.
+ */
 function endSessionsOf({ report, ledger, context }: Door): Session[] {
-  const atMs = eventAtMs(report, context.nowMs)
+  const atMs = restartedAtMs(report, context.nowMs)
+  if (atMs === undefined) return []
+  const stampMs = (report.eventTimestamp ?? Number.POSITIVE_INFINITY) * 1000
   const over: Session[] = []
-  for (const session of ledger.open()) {
-    if (session.startedAtMs < atMs && isServedBy(session.place, report.place)) over.push(session)
+  for (const session of ledger.openAt(report.place.nas)) {
+    const isBefore = session.startedAtMs < atMs && session.eventAtMs <= stampMs
+    if (isBefore && isServedBy(session.place, report.place)) over.push(session)
   }
   return over.flatMap(({ id, heardAtMs }) => ledger.close(id, 'nas-restarted', heardAtMs) ?? [])
 }

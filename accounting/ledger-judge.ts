@@ -2,6 +2,7 @@
 // and Session-Timeouts end them; and the two ways a session is stopped, by a cut and by closing.
 // Every other change first brings its session up to the time with `settle`. Called by the ledger.
 
+import type { Address } from '../ethereum/address.ts'
 import {
   type AccountBook,
   bookOf,
@@ -13,7 +14,16 @@ import {
   type Tables,
 } from './ledger-tables.ts'
 import { isForDebt, stateAfter } from './lifecycle.ts'
-import { debtOf, isVolumeBeyond, nextEvent, owed, type TimedEvent } from './rating.ts'
+import {
+  billedUntilMs,
+  debtOf,
+  drawable,
+  isVolumeBeyond,
+  nextEvent,
+  owed,
+  type TimedEvent,
+  timedOutAtMs,
+} from './rating.ts'
 import type { CutReason, Session, SessionEnd } from './session.ts'
 
 /** Lets everything happen to a session that was to happen by its clock until `nowMs`. */
@@ -22,16 +32,26 @@ export function settle(tables: Tables, row: Row, nowMs: number): void {
     const { what, atMs } = nextEvent(row.session, tables.excusedUntilMs)
     // Later than was thought when it was noted: it has been excused.
     if (atMs > nowMs) row.nextAtMs = atMs
+    else if (what === 'end') passEnds(tables, row, nowMs)
     else happen(tables, row, what, atMs)
   }
 }
 
-function happen(tables: Tables, row: Row, what: TimedEvent, atMs: number): void {
+/** Notes what was owed at every end until then; of hours away they are many, and written once. */
+function passEnds(tables: Tables, row: Row, nowMs: number): void {
+  const endsOwed = [...row.session.endsOwed]
+  const session: Session = { ...row.session, endsOwed }
+  for (let next = nextEvent(session, tables.excusedUntilMs); ; ) {
+    endsOwed.push(owed(session, next.atMs))
+    next = nextEvent(session, tables.excusedUntilMs)
+    if (next.what !== 'end' || next.atMs > nowMs) break
+  }
+  put(tables, row, session)
+}
+
+function happen(tables: Tables, row: Row, what: Exclude<TimedEvent, 'end'>, atMs: number): void {
   const { session } = row
   switch (what) {
-    case 'end':
-      put(tables, row, { ...session, endsOwed: [...session.endsOwed, owed(session, atMs)] })
-      return
     case 'judge':
       judge(tables, row, atMs)
       return
@@ -43,9 +63,14 @@ function happen(tables: Tables, row: Row, what: TimedEvent, atMs: number): void 
       return
     case 'silence':
       closeRow(tables, row, 'interims-missed', session.heardAtMs)
+      // Nobody has asked its NAS yet to put it off.
+      if (session.state !== 'disconnecting') tables.silent.add(row)
       return
     case 'timeout':
-      closeRow(tables, row, 'session-timeout', session.endsAtMs)
+      closeRow(tables, row, 'session-timeout', timedOutAtMs(session))
+      return
+    case 'gone':
+      closeRow(tables, row, 'disconnected', billedUntilMs(session))
       return
     case 'abandon':
       closeRow(tables, row, 'abandoned', atMs)
@@ -55,14 +80,20 @@ function happen(tables: Tables, row: Row, what: TimedEvent, atMs: number): void 
   }
 }
 
-/** Moves unassigned credit of its account to a session, as far as there is any. */
+/** Moves unassigned credit of its account to a session, as far as there is any and it may. */
 export function draw(tables: Tables, row: Row, need: bigint, atMs: number): void {
   const { session } = row
   if (session.account === undefined || need <= 0n) return
-  const book = bookOf(tables, session.account)
-  const { account, credit, voucher } = book.account
-  const amount = credit < need ? credit : need
-  if (amount <= 0n) return
+  const most = drawable(session, bookOf(tables, session.account).account.credit, atMs)
+  const amount = need < most ? need : most
+  if (amount > 0n) move(tables, row, session.account, amount, atMs)
+}
+
+/** Between its account's unassigned credit and a session; negative: back to the account. */
+function move(tables: Tables, row: Row, account: Address, amount: bigint, atMs: number): void {
+  const { session } = row
+  const book = bookOf(tables, account)
+  const { credit, voucher } = book.account
   const { id, merchant } = session
   const common = { atMs, account, voucher: voucher?.amount ?? 0n }
   tables.logs.journal.push(
@@ -77,26 +108,35 @@ export function draw(tables: Tables, row: Row, need: bigint, atMs: number): void
 const isSquare = (session: Session): boolean =>
   session.missed === 0 && session.volumeDue === undefined
 
+/** How many ends are judged at this moment: one, or all that were excused until now. */
+function endsDue({ startedAtMs, judged, endsOwed, tariff }: Session, atMs: number): number {
+  const passed = Math.floor((atMs - tariff.graceMs - startedAtMs) / tariff.intervalMs) - judged
+  return Math.min(Math.max(1, passed), endsOwed.length)
+}
+
 function judge(tables: Tables, row: Row, atMs: number): void {
-  const target = row.session.endsOwed[0] ?? 0n
-  draw(tables, row, target - row.session.credit, atMs)
+  const due = row.session.endsOwed.slice(0, endsDue(row.session, atMs))
+  draw(tables, row, (due.at(-1) ?? 0n) - row.session.credit, atMs)
   const { session } = row
-  const judged = { judged: session.judged + 1, endsOwed: session.endsOwed.slice(1) }
   const book = session.account === undefined ? undefined : bookOf(tables, session.account)
-  if (session.credit >= target) {
+  // What is owed only grows: those that are paid come first, and are judged together.
+  const firstUnpaid = due.findIndex((target) => session.credit < target)
+  const ends = firstUnpaid === -1 ? due.length : Math.max(1, firstUnpaid)
+  const judged = { judged: session.judged + ends, endsOwed: session.endsOwed.slice(ends) }
+  if (firstUnpaid !== 0) {
     // An interval that cost nothing shows nobody's willingness to pay.
-    const counts = target > 0n ? 1 : 0
+    const counts = due.slice(0, ends).filter((target) => target > 0n).length
     const paid = { ...session, ...judged, missed: 0, paidIntervals: session.paidIntervals + counts }
     put(tables, row, isSquare(paid) ? { ...paid, state: stateAfter(paid.state, 'settled') } : paid)
     if (session.missed > 0) noteRecovery(tables, row)
     if (counts > 0 && book !== undefined) {
-      putAccount(tables, book, { paidIntervals: book.account.paidIntervals + 1 })
+      putAccount(tables, book, { paidIntervals: book.account.paidIntervals + counts })
     }
     return
   }
   const missed = session.missed + 1
   put(tables, row, { ...session, ...judged, missed, state: stateAfter(session.state, 'behind') })
-  if (book !== undefined) {
+  if (book !== undefined && session.kind !== 'pmksa') {
     putAccount(tables, book, { missedIntervals: book.account.missedIntervals + 1 })
   }
   if (missed >= session.tariff.missedMax) {
@@ -163,7 +203,8 @@ export function cutRow(tables: Tables, row: Row, reason: CutReason, atMs: number
   tables.overdue.delete(row)
   tables.recovered.delete(row)
   put(tables, row, { ...session, state, cutAtMs: atMs, cutReason: reason })
-  if (!isForDebt(reason) || session.account === undefined) return
+  // What only its NAS speaks of is held against nobody's account.
+  if (!isForDebt(reason) || session.account === undefined || session.kind === 'pmksa') return
   const book = bookOf(tables, session.account)
   putAccount(tables, book, { cuts: book.account.cuts + 1, lastCutAtMs: atMs })
 }
@@ -184,7 +225,12 @@ export function closeRow(tables: Tables, row: Row, why: SessionEnd, atMs: number
   }
   put(tables, row, session)
   draw(tables, row, debtOf(session), endedAtMs)
-  if (session.account !== undefined) forgive(tables, bookOf(tables, session.account))
+  if (session.account === undefined) return row.session
+  // Nobody was served: what it had drawn is its account's again. Other ends leave what is paid with
+  // the merchant, whose part of a voucher never shrinks.
+  const over = row.session.credit - owed(session, endedAtMs)
+  if (why === 'abandoned' && over > 0n) move(tables, row, session.account, -over, endedAtMs)
+  forgive(tables, bookOf(tables, session.account))
   return row.session
 }
 

@@ -2,7 +2,15 @@
 // be kept. Nothing is dropped that the store does not have. Called by the ledger.
 
 import type { Address } from '../ethereum/address.ts'
-import { addRow, bookOf, dropRow, noLogs, type Row, type Tables } from './ledger-tables.ts'
+import {
+  type AccountBook,
+  addRow,
+  bookOf,
+  dropRow,
+  noLogs,
+  type Row,
+  type Tables,
+} from './ledger-tables.ts'
 import { debtOf } from './rating.ts'
 import type { Changes, Session, TariffVersion } from './session.ts'
 import type { Stored, StoredAccount } from './storage.ts'
@@ -43,8 +51,12 @@ function inOrder(sessions: readonly Session[]): Session[] {
   return sessions.toSorted((a, b) => a.startedAtMs - b.startedAtMs || (a.id < b.id ? -1 : 1))
 }
 
-/** Everything that changed since the last drain, each row once, as it is now. */
+/**
+ * Everything that changed since the last drain, each row once, as it is now. Who asks for it has
+ * stored what the last one gave.
+ */
 export function drain(tables: Tables): Changes {
+  tables.unstored = new Set([...tables.changedRows, ...tables.changedAccounts])
   const sessions = tables.changedRows.map((row) => {
     row.changed = false
     return row.session
@@ -101,9 +113,13 @@ export function forget(
   }
 }
 
+/** A commit of it may be on its way: read from the store now, it would be as it was before. */
+const isUnstored = (tables: Tables, value: Row | AccountBook): boolean =>
+  value.changed || tables.unstored.has(value)
+
 function dropClosed(tables: Tables, row: Row, beyond: boolean): void {
   const { account } = row.session
-  if (row.changed) return
+  if (isUnstored(tables, row)) return
   if (debtOf(row.session) === 0n) dropRow(tables, row)
   // A debt leaves memory only with its account: that is read again before the next decision.
   else if (beyond && account !== undefined) dropAccount(tables, account)
@@ -111,8 +127,8 @@ function dropClosed(tables: Tables, row: Row, beyond: boolean): void {
 
 function dropAccount(tables: Tables, account: Address): void {
   const book = tables.accounts.get(account)
-  if (book === undefined || book.changed || book.open.size > 0) return
-  for (const row of book.debts) if (row.changed) return
+  if (book === undefined || isUnstored(tables, book) || book.open.size > 0) return
+  for (const row of book.debts) if (isUnstored(tables, row)) return
   for (const row of [...book.debts]) dropRow(tables, row)
   tables.accounts.delete(account)
 }

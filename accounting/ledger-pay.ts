@@ -61,6 +61,8 @@ export function pay(
   if (named !== undefined) {
     toNamed = give(tables, named, rest, creditRoom(named.session, nowMs), book, nowMs)
     rest -= toNamed
+    // The device itself speaks of it now: no longer only the access point's word.
+    if (named.session.kind === 'pmksa') put(tables, named, { ...named.session, kind: 'normal' })
     if (named.session.state !== 'closed') {
       put(tables, named, { ...named.session, heardAtMs: nowMs })
     }

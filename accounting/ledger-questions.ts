@@ -6,7 +6,7 @@ import type { Address } from '../ethereum/address.ts'
 import type { Standing } from './ledger.ts'
 import {
   type AccountBook,
-  bookOf,
+  emptyBook,
   isNewcomer,
   placeKey,
   type Row,
@@ -14,14 +14,17 @@ import {
   stationKey,
   type Tables,
 } from './ledger-tables.ts'
-import { barsFromMs, debtOf } from './rating.ts'
+import { barsFromMs, bookedElsewhere, debtOf, drawable, isBehind, unpaidAt } from './rating.ts'
 import type { NasPlace, Session } from './session.ts'
+import { intervalPrice } from './tariff.ts'
 
 const MINUTE_MS = 60_000
 /**
  * 1, 2, 4 … 60 minutes: doubled for each device cut for debt at this station and not paid since.
  */
 const BACKOFF_MAX_MS = 60 * MINUTE_MS
+
+const noLess = (amount: bigint): bigint => (amount > 0n ? amount : 0n)
 
 /** How an account stands that asks for a session at a place of a merchant. */
 export function standing(
@@ -31,7 +34,7 @@ export function standing(
   merchant: Address,
   nowMs: number,
 ): Standing {
-  const book = bookOf(tables, account)
+  const book = tables.accounts.get(account) ?? emptyBook(account)
   const key = placeKey(place)
   const here = (key === undefined ? undefined : book.places.get(key)) ?? []
   // The one that is being replaced owes what it owes: only its reserve is free for the next.
@@ -43,28 +46,50 @@ export function standing(
     account: book.account,
     reserved: book.reserved - largest,
     openSessions: book.places.size - (here.length > 0 ? 1 : 0),
-    openDebt: book.openDebt,
-    ...debts(book, merchant, nowMs),
+    ...debts(book, here, merchant, nowMs),
     newcomer,
     newcomersHere: newcomer ? atNas - here.length : atNas,
     stationBarredUntilMs: stationBarredUntil(tables, account, place, nowMs),
   }
 }
 
-function debts(book: AccountBook, merchant: Address, nowMs: number) {
-  let oldDebt = 0n
-  let barring = 0n
-  const counts = (session: Session): boolean => !session.disputed || session.merchant === merchant
+/**
+ * What is unpaid, as this merchant may count it. Who begins anew leaves one session for the next
+ * one: what `here` would be left counts as if it was left, and no more than an interval may be left
+ * so in all.
+ */
+function debts(book: AccountBook, here: readonly Row[], merchant: Address, nowMs: number) {
+  let [oldDebt, openDebt, barring, left] = [0n, book.openDebt, 0n, 0n]
+  let leftMost: bigint | undefined
+  const leave = (session: Session, debt: bigint): void => {
+    const price = intervalPrice(session.tariff)
+    left += debt
+    if (debt > 0n && (leftMost === undefined || price < leftMost)) leftMost = price
+  }
+  const counted = (session: Session, debt: bigint): bigint =>
+    session.merchant === merchant ? debt : bookedElsewhere(session, debt)
   for (const { session } of book.debts) {
-    const debt = debtOf(session)
+    const debt = counted(session, debtOf(session))
     oldDebt += debt
-    if (barsFromMs(session) <= nowMs && counts(session)) barring += debt
+    if (barsFromMs(session) <= nowMs) barring += debt
+    else leave(session, debt)
   }
-  if (book.openDebt === 0n) return { oldDebt, barring }
-  for (const { session, booked } of book.open) {
-    if (session.state === 'disconnecting' && counts(session)) barring += booked
+  if (book.openDebt > 0n) {
+    for (const { session, booked } of book.open) {
+      const debt = counted(session, booked)
+      openDebt -= booked - debt
+      if (session.state === 'disconnecting') barring += debt
+    }
   }
-  return { oldDebt, barring }
+  for (const { session } of here) {
+    if (session.state === 'reserved' || session.state === 'disconnecting') continue
+    const spare = drawable(session, book.account.credit, nowMs)
+    const debt = counted(session, noLess(unpaidAt(session, nowMs) - spare))
+    if (isBehind(session, debt)) barring += debt
+    else leave(session, debt)
+  }
+  if (leftMost !== undefined && left >= leftMost) barring += left
+  return { oldDebt, openDebt, barring }
 }
 
 /** Fresh accounts from a station where others were just cut for debt wait; nobody else does. */

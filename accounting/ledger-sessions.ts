@@ -2,13 +2,14 @@
 // that came without one. Owns no decision: admission made it. Called by the ledger.
 
 import type { Address } from '../ethereum/address.ts'
+import { mayHaveArrears } from './admission.ts'
 import type { NewSession } from './ledger.ts'
 import { closeRow, draw, settle } from './ledger-judge.ts'
 import { addRow, bookOf, placeOf, put, putAccount, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
-import type { Session } from './session.ts'
-import { intervalPrice } from './tariff.ts'
-import { type Counter, zeroCounter } from './usage.ts'
+import type { Account, Session } from './session.ts'
+import { hasAllowance, intervalPrice, type Tariff, withoutAllowance } from './tariff.ts'
+import { baseline, zeroCounter } from './usage.ts'
 
 /** RFC 2869 §5.16: no interim interval is shorter; what an access point keeps if asked for less. */
 const INTERIM_MIN_MS = 60_000
@@ -44,17 +45,41 @@ export function confirm(tables: Tables, id: string, nowMs: number): Session | un
   const { session } = row
   if (session.state === 'closed' || !tables.open.has(id)) return undefined
   if (session.state !== 'reserved') return session
+  const tariff = noteUses(tables, session, nowMs)
+  if (tariff === undefined) return void closeRow(tables, row, 'abandoned', nowMs)
   const earlier = replaceEarlier(tables, row, nowMs)
   put(tables, row, {
-    ...session,
-    state: stateAfter(session.state, 'confirmed'),
-    startedAtMs: nowMs,
+    ...{ ...session, tariff, state: stateAfter(session.state, 'confirmed'), startedAtMs: nowMs },
     endsAtMs: nowMs + (session.endsAtMs - session.startedAtMs),
     heardAtMs: nowMs,
     input: earlier === undefined ? zeroCounter : baseline(earlier.input),
     output: earlier === undefined ? zeroCounter : baseline(earlier.output),
   })
   return enter(tables, row, nowMs)
+}
+
+const DAY_MS = 24 * 3_600_000
+
+/** Free minutes and megabytes are there once a day. */
+export const mayHaveAllowance = ({ lastAllowanceAtMs }: Account, nowMs: number): boolean =>
+  lastAllowanceAtMs === undefined || nowMs >= lastAllowanceAtMs + DAY_MS
+
+/**
+ * What an account has only now and then is used up by a session that begins, not by a conversation
+ * that comes to nothing. Its terms where two were decided on at once; undefined: it had its window.
+ */
+function noteUses(tables: Tables, session: Session, nowMs: number): Tariff | undefined {
+  const { kind, tariff } = session
+  if (session.account === undefined) return tariff
+  const book = bookOf(tables, session.account)
+  if (kind === 'arrears') {
+    if (!mayHaveArrears(book.account, nowMs)) return undefined
+    putAccount(tables, book, { lastArrearsAtMs: nowMs })
+  }
+  if (!hasAllowance(tariff)) return tariff
+  if (!mayHaveAllowance(book.account, nowMs)) return withoutAllowance(tariff)
+  putAccount(tables, book, { lastAllowanceAtMs: nowMs })
+  return tariff
 }
 
 /** An account with a session has a row in the store, and pays ahead what it left here. */
@@ -66,9 +91,6 @@ function enter(tables: Tables, row: Row, nowMs: number): Session {
   }
   return row.session
 }
-
-/** Counting goes on where the NAS's accounting session does. */
-const baseline = ({ raw, wide }: Counter): Counter => ({ raw, total: 0n, wide })
 
 /**
  * Ends what the account has at the same place. Returns it where its NAS only authenticated the
@@ -109,6 +131,9 @@ export function beginByStart(
     ...fresh(o, o.merchant ?? operator, startedAtMs),
     continues: before?.continues ?? of,
   })
+  if (o.kind === 'pmksa' && o.account !== undefined) {
+    bookOf(tables, o.account).reconnects.set(o.place.nas, startedAtMs)
+  }
   replaceEarlier(tables, row, startedAtMs)
   const opened = stateAfter(stateAfter(row.session.state, 'confirmed'), 'heard')
   put(tables, row, { ...row.session, state: opened })

@@ -16,6 +16,8 @@ export interface Row {
   changed: boolean
   /** What of it is in the sums of its account. */
   booked: bigint
+  /** The last records that came when a later one was counted or it was over, to know them again. */
+  overtaken: string[] | undefined
 }
 
 /** One account and what every admission asks of its sessions, which may be thousands. */
@@ -31,6 +33,8 @@ export interface AccountBook {
   reserved: bigint
   /** The sum of `bookedDebt` of the open ones. */
   openDebt: bigint
+  /** When the last reconnect by a cached key began, by client entry. */
+  readonly reconnects: Map<string, number>
 }
 
 /** Arrays of one Changes, while they grow. */
@@ -42,6 +46,9 @@ export interface Tables {
   /** Closed ones, in the order they ended. */
   readonly closed: Map<string, Row>
   readonly accounts: Map<Address, AccountBook>
+  /** Open sessions by client entry. */
+  readonly openAt: Map<string, Set<Row>>
+  /** Without those that nobody paid for and that are over: there may be any number of them. */
   readonly byStation: Map<string, Row[]>
   readonly byRecord: Map<string, Row[]>
   /** PMKSA sessions by the id of the first. */
@@ -53,11 +60,14 @@ export interface Tables {
   readonly tariffs: Map<string, TariffVersion>
   readonly changedRows: Row[]
   readonly changedAccounts: AccountBook[]
+  /** What the last drain gave: stored when the next one comes. */
+  unstored: Set<Row | AccountBook>
   logs: Pick<Growing, 'journal' | 'records' | 'disputes' | 'authorizations' | 'tariffs'>
   /** Decided since the last advance(). */
   readonly cut: Set<Row>
   readonly overdue: Set<Row>
   readonly recovered: Set<Row>
+  readonly silent: Set<Row>
   excusedUntilMs: number
 }
 
@@ -67,9 +77,10 @@ export const noLogs = (): Tables['logs'] => ({
 
 export const createTables = (): Tables => ({
   ...{ rows: new Map(), open: new Map(), closed: new Map(), accounts: new Map() },
-  ...{ byStation: new Map(), byRecord: new Map(), chains: new Map(), newcomers: new Map() },
+  ...{ openAt: new Map(), byStation: new Map(), byRecord: new Map() },
+  ...{ chains: new Map(), newcomers: new Map(), unstored: new Set() },
   ...{ cutAt: new Map(), tariffs: new Map(), changedRows: [], changedAccounts: [] },
-  ...{ cut: new Set(), overdue: new Set(), recovered: new Set() },
+  ...{ cut: new Set(), overdue: new Set(), recovered: new Set(), silent: new Set() },
   logs: noLogs(),
   excusedUntilMs: Number.NEGATIVE_INFINITY,
 })
@@ -97,18 +108,22 @@ export const stationKey = (nas: string, callingStationId: string): string =>
 export const recordKey = ({ nas, acctSessionId, callingStationId }: NasPlace): string =>
   `${nas}\n${acctSessionId}\n${callingStationId}`
 
+/** An account that nothing is known of. */
+export const emptyBook = (account: Address): AccountBook => ({
+  account: {
+    ...{ account, voucher: undefined, credit: 0n, paidIntervals: 0, missedIntervals: 0, cuts: 0 },
+    ...{ lastCutAtMs: undefined, lastArrearsAtMs: undefined, lastAllowanceAtMs: undefined },
+  },
+  changed: false,
+  ...{ open: new Set(), debts: new Set(), places: new Map(), reserved: 0n, openDebt: 0n },
+  reconnects: new Map(),
+})
+
 /** The account, new where it is not known. */
 export function bookOf(tables: Tables, account: Address): AccountBook {
   const known = tables.accounts.get(account)
   if (known !== undefined) return known
-  const book: AccountBook = {
-    account: {
-      ...{ account, voucher: undefined, credit: 0n, paidIntervals: 0, missedIntervals: 0, cuts: 0 },
-      ...{ lastCutAtMs: undefined, lastArrearsAtMs: undefined, lastAllowanceAtMs: undefined },
-    },
-    changed: false,
-    ...{ open: new Set(), debts: new Set(), places: new Map(), reserved: 0n, openDebt: 0n },
-  }
+  const book = emptyBook(account)
   tables.accounts.set(account, book)
   return book
 }
@@ -161,21 +176,41 @@ function setPlace(book: AccountBook, place: string, rows: readonly Row[]): void 
 
 /** Takes a session in, new or from the store. */
 export function addRow(tables: Tables, session: Session): Row {
-  const row: Row = { session, nextAtMs: 0, changed: false, booked: 0n }
+  const row: Row = { session, nextAtMs: 0, changed: false, booked: 0n, overtaken: undefined }
   tables.rows.set(session.id, row)
   const { nas, callingStationId } = session.place
   addTo(tables.byStation, stationKey(nas, callingStationId), row)
   addTo(tables.byRecord, recordKey(session.place), row)
   if (session.continues !== undefined) addTo(tables.chains, session.continues, row)
-  if (session.state === 'closed') tables.closed.set(session.id, row)
+  if (session.state === 'closed') enterClosed(tables, row)
   else enterOpen(tables, row)
   refresh(tables, row)
   return row
 }
 
+/**
+ * Of those that nobody paid for, one access point can make thousands at one station: none is looked
+ * through for the next record, and of those under one Acct-Session-Id only the last is found.
+ */
+function enterClosed(tables: Tables, row: Row): void {
+  const { id, account, place } = row.session
+  tables.closed.set(id, row)
+  if (account !== undefined) return
+  takeFrom(tables.byStation, stationKey(place.nas, place.callingStationId), row)
+  const isOlder = ({ session }: Row) => session.state === 'closed' && session.account === undefined
+  const key = recordKey(place)
+  const rows = tables.byRecord.get(key) ?? []
+  const kept = rows.filter((other) => other === row || !isOlder(other))
+  if (kept.length < rows.length) tables.byRecord.set(key, kept)
+}
+
 function enterOpen(tables: Tables, row: Row): void {
   const { session } = row
   tables.open.set(session.id, row)
+  const { nas } = session.place
+  const openAt = tables.openAt.get(nas)
+  if (openAt === undefined) tables.openAt.set(nas, new Set([row]))
+  else openAt.add(row)
   if (session.account === undefined) return
   const book = bookOf(tables, session.account)
   book.open.add(row)
@@ -186,6 +221,9 @@ function enterOpen(tables: Tables, row: Row): void {
 
 function leaveOpen(tables: Tables, row: Row, before: Session): void {
   tables.open.delete(before.id)
+  const openAt = tables.openAt.get(before.place.nas)
+  openAt?.delete(row)
+  if (openAt?.size === 0) tables.openAt.delete(before.place.nas)
   if (before.account === undefined) return
   const book = bookOf(tables, before.account)
   book.open.delete(row)
@@ -226,7 +264,7 @@ export function put(tables: Tables, row: Row, next: Session): void {
   }
   if (before.state !== 'closed' && next.state === 'closed') {
     leaveOpen(tables, row, before)
-    tables.closed.set(next.id, row)
+    enterClosed(tables, row)
   }
   refresh(tables, row)
   // What only our own memory knows of needs no row: the Accept it waits for is not sent.

@@ -8,7 +8,7 @@ import { put, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
 import { octetsOf } from './rating.ts'
 import type { NasPlace, Session } from './session.ts'
-import { disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
+import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
 
 /** A NAS that was away for longer keeps no interval that could be told from it. */
 const INTERIM_MAX_MS = 3_600_000
@@ -52,11 +52,22 @@ function fold(session: Session, usage: Usage, older: boolean, nowMs: number): Fo
   }
   const possible = octetsPossible(usage.octetsPerSecondMax, nowMs - session.startedAtMs)
   const { inputOctets, outputOctets, wide } = usage
-  return foldUsage(
-    session,
-    { inputOctets, outputOctets, wide, older },
-    possible - octetsOf(session),
-  )
+  const reported = { inputOctets, outputOctets, wide, older }
+  const folded = foldUsage(session, reported, possible - octetsOf(session))
+  if (session.continues === undefined || session.lastRecord !== '') return folded
+  // A reconnect begins with this record: what it counts is from before.
+  return { input: baseline(folded.input), output: baseline(folded.output), clamped: 0n }
+}
+
+/** So many records of a session are known again in copies of them; about 100 bytes each. */
+const OVERTAKEN_MAX = 16
+
+/** A copy of an old record says nothing new: it would only fill the store. Remembers this one. */
+function isKnownAgain(row: Row, record: string): boolean {
+  const known = row.overtaken ?? []
+  if (known.includes(record)) return true
+  row.overtaken = [...known.slice(1 - OVERTAKEN_MAX), record]
+  return false
 }
 
 /** Folds a record; its session is brought up to the time first. */
@@ -70,8 +81,10 @@ export function report(
   settle(tables, row, nowMs)
   const { session } = row
   if (usage.record === session.lastRecord) return 'duplicate'
-  if (session.state === 'closed' || session.state === 'reserved') return 'late'
+  const isOver = session.state === 'closed' || session.state === 'reserved'
   const older = usage.eventAtMs < session.eventAtMs
+  if ((isOver || older) && isKnownAgain(row, usage.record)) return 'duplicate'
+  if (isOver) return 'late'
   const { input, output, clamped } = fold(session, usage, older, nowMs)
   const gapMs = session.eventAtMs === 0 || older ? 0 : usage.eventAtMs - session.eventAtMs
   const seconds = usage.sessionTimeSeconds ?? 0
@@ -105,7 +118,8 @@ export function stop(
   const outcome = report(tables, row, usage, place, nowMs)
   if (outcome !== 'counted') return outcome
   put(tables, row, { ...row.session, terminateCause: usage.terminateCause })
-  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(usage.eventAtMs, heardAtMs)))
+  const overAtMs = usage.overAtMs ?? usage.eventAtMs
+  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(overAtMs, heardAtMs)))
   return outcome
 }
 

@@ -10,8 +10,8 @@ import { closeRow, cutRow, settle, settleDue } from './ledger-judge.ts'
 import { adopt, drain, forget, type MemoryLimits, tariffVersion } from './ledger-memory.ts'
 import { pay } from './ledger-pay.ts'
 import { continuation, find, lastAt, standing } from './ledger-questions.ts'
-import { begin, beginByStart, confirm } from './ledger-sessions.ts'
-import { bookOf, byAge, createTables, putAccount, type Row } from './ledger-tables.ts'
+import { begin, beginByStart, confirm, mayHaveAllowance } from './ledger-sessions.ts'
+import { bookOf, byAge, createTables, emptyBook, type Row } from './ledger-tables.ts'
 import { compareMeters, report, stop } from './ledger-usage.ts'
 import type {
   Account,
@@ -27,11 +27,12 @@ import type {
 import type { Stored, StoredAccount } from './storage.ts'
 import type { Tariff } from './tariff.ts'
 
-const DAY_MS = 24 * 3_600_000
-
 /** What one accounting record says about its session; undefined where an attribute is absent. */
 export interface Usage {
+  /** By the clock of its NAS: the order of a session's records. */
   readonly eventAtMs: number
+  /** Of a Stop, by our own clock: when the session was over; absent: at eventAtMs. */
+  readonly overAtMs?: number
   readonly inputOctets: bigint | undefined
   readonly outputOctets: bigint | undefined
   /** The NAS sent Gigawords with them. */
@@ -58,8 +59,9 @@ export interface Standing {
   /** Unpaid on closed ones. */
   readonly oldDebt: bigint
   /**
-   * What of both is due and bars from this merchant: closed or being put off, disputed ones only
-   * there.
+   * What of both is due and bars from this merchant: closed, being put off, or an interval behind
+   * at the place that is asked for. What is with other merchants counts in none of the three as far
+   * as it is disputed, or known from a reconnect that only an access point speaks of.
    */
   readonly barring: bigint
   /** Fewer than 10 paid intervals. */
@@ -110,17 +112,32 @@ export interface LedgerOptions extends MemoryLimits {
   readonly operatorAccount: Address
 }
 
+/** What the clock has brought since the last time. */
+export interface Advanced {
+  readonly cut: Session[]
+  readonly overdue: Session[]
+  readonly recovered: Session[]
+  readonly silent: Session[]
+}
+
 export interface Ledger {
   // Questions.
   session(id: string): Session | undefined
   open(): Iterable<Session>
+  /** Open sessions of one client entry. */
+  openAt(nas: string): Iterable<Session>
   openOf(account: Address): readonly Session[]
   /** Closed sessions that owe, oldest first. */
   debtsOf(account: Address): readonly Session[]
   /** Closed sessions in memory that owe, in no order. */
   owing(): Iterable<Session>
   account(account: Address): Account | undefined
+  /** Of an account that is not in memory: of nothing. */
   standing(account: Address, place: NasPlace, merchant: Address, nowMs: number): Standing
+  /** Whether the day's free allowance is there; a session that begins with one uses it up. */
+  mayHaveAllowance(account: Address, nowMs: number): boolean
+  /** When this account's last session by a cached key began at this client entry, Unix ms. */
+  reconnectedAtMs(account: Address, nas: string): number | undefined
   /** The session of a record without our Class; the newest, open before closed. */
   find(place: NasPlace): Session | undefined
   /** The last session, open or closed, of this station at this client, with a payer. */
@@ -141,7 +158,8 @@ export interface Ledger {
   begin(session: NewSession, nowMs: number): Session
   /**
    * The Accept is about to be sent: time counts from now, unassigned credit is drawn for the first
-   * interval, the earlier session at its place is replaced. Undefined: it is gone.
+   * interval, the earlier session at its place is replaced; what an account has only now and then
+   * (a window to pay in, a day's allowance) is used up. Undefined: it is gone.
    */
   confirm(id: string, nowMs: number): Session | undefined
   /**
@@ -165,9 +183,10 @@ export interface Ledger {
   /**
    * Judges every interval whose end and grace are over, closes what ended by its Session-Timeout or
    * was not heard of for too long, draws unassigned credit; returns the sessions newly to be put
-   * off and those newly overdue or current again (for throttling).
+   * off, those newly overdue or current again (for throttling), and those that silence has closed
+   * (its NAS may serve them still).
    */
-  advance(nowMs: number): { cut: Session[]; overdue: Session[]; recovered: Session[] }
+  advance(nowMs: number): Advanced
   /**
    * Judges nothing as missed before this time: payments could not be taken until now (start-up, a
    * store that failed). What was not paid by then is judged then. Not kept over a restart.
@@ -176,9 +195,6 @@ export interface Ledger {
   authorization(row: DynamicAuthorization): void
   /** The version of these terms, a new one where they differ from the last of that name. */
   tariffVersion(tariff: Omit<Tariff, 'version'>, nowMs: number): Tariff
-  /** Free allowance: true once a day per account, and notes it. */
-  takeAllowance(account: Address, nowMs: number): boolean
-  noteArrears(account: Address, nowMs: number): void
 
   // Memory and the store.
   knows(account: Address): boolean
@@ -187,10 +203,10 @@ export interface Ledger {
   meet(account: Address): void
   /**
    * Drops closed sessions older than 12 h that owe nothing, and beyond the limits the oldest, then
-   * accounts with nothing open; never what was not drained. Call it when the store takes commits.
+   * accounts with nothing open; never what is not stored. Call it when the store takes commits.
    */
   forget(nowMs: number): void
-  /** Everything that changed since the last drain. */
+  /** Everything that changed since the last drain, which must be stored by now. */
   drain(): Changes
 }
 
@@ -215,6 +231,9 @@ export function createLedger(options: LedgerOptions): Ledger {
     *open() {
       for (const { session } of tables.open.values()) yield session
     },
+    *openAt(nas) {
+      for (const { session } of tables.openAt.get(nas) ?? []) yield session
+    },
     openOf: (account) => byAge(bookKnown(account)?.open ?? []).map(({ session }) => session),
     debtsOf: (account) => byAge(bookKnown(account)?.debts ?? []).map(({ session }) => session),
     *owing() {
@@ -222,6 +241,9 @@ export function createLedger(options: LedgerOptions): Ledger {
     },
     account: (account) => bookKnown(account)?.account,
     standing: (...question) => standing(tables, ...question),
+    mayHaveAllowance: (account, nowMs) =>
+      mayHaveAllowance((bookKnown(account) ?? emptyBook(account)).account, nowMs),
+    reconnectedAtMs: (account, nas) => bookKnown(account)?.reconnects.get(nas),
     find: (place) => find(tables, place),
     lastAt: (nas, callingStationId) => lastAt(tables, nas, callingStationId),
     continuation: (...ids) => continuation(tables, ...ids),
@@ -278,6 +300,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         cut: take(tables.cut, ({ state }) => state === 'disconnecting'),
         overdue: take(tables.overdue, ({ state }) => state === 'overdue'),
         recovered: take(tables.recovered, ({ state }) => state === 'current'),
+        silent: take(tables.silent, ({ account }) => account !== undefined),
       }
     },
     excuse(untilMs) {
@@ -287,16 +310,6 @@ export function createLedger(options: LedgerOptions): Ledger {
       tables.logs.authorizations.push(row)
     },
     tariffVersion: (tariff, nowMs) => tariffVersion(tables, tariff, nowMs),
-    takeAllowance(account, nowMs) {
-      const book = bookOf(tables, account)
-      const last = book.account.lastAllowanceAtMs
-      if (last !== undefined && nowMs < last + DAY_MS) return false
-      putAccount(tables, book, { lastAllowanceAtMs: nowMs })
-      return true
-    },
-    noteArrears(account, nowMs) {
-      putAccount(tables, bookOf(tables, account), { lastArrearsAtMs: nowMs })
-    },
     knows: (account) => tables.accounts.has(account),
     adopt: (stored) => adopt(tables, stored),
     meet(account) {

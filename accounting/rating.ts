@@ -3,7 +3,13 @@
 // shows a session.
 
 import type { Session } from './session.ts'
-import { intervalPrice, intervalVolumePrice, timeCharge, volumeCharge } from './tariff.ts'
+import {
+  intervalPrice,
+  intervalsAtRisk,
+  intervalVolumePrice,
+  timeCharge,
+  volumeCharge,
+} from './tariff.ts'
 
 /**
  * Session-Timeout is counted by the NAS from its own association; its re-authentication may come
@@ -67,20 +73,70 @@ export function unpaidAt(session: Session, atMs: number): bigint {
 }
 
 /**
- * Unpaid as the books count it against an account's escrow: at the last interval's end that has
+ * Until when the books count it against an account's escrow: to the last interval's end that has
  * passed, with the volume as known; what runs up since is what the reserve is for.
  */
+function bookedUntilMs(session: Session): number {
+  const { state, judged, endsOwed } = session
+  if (state === 'closed' || state === 'disconnecting') return billedUntilMs(session)
+  return endMs(session, judged + endsOwed.length)
+}
+
+/** Unpaid as the books count it. */
 export function bookedDebt(session: Session): bigint {
-  if (session.state === 'closed' || session.state === 'disconnecting') return debtOf(session)
-  return unpaidAt(session, endMs(session, session.judged + session.endsOwed.length))
+  return unpaidAt(session, bookedUntilMs(session))
 }
 
 /**
- * When the debt of a closed session begins to bar: at once after a cut, else after one interval.
+ * What of that debt counts at other merchants than its own: nothing of a reconnect that only its
+ * NAS speaks of, and of what is disputed the time alone, since only octets can be.
  */
-export function barsFromMs({ endedAtMs, cutAtMs, tariff }: Session): number {
+export function bookedElsewhere(session: Session, debt: bigint): bigint {
+  if (session.kind === 'pmksa') return 0n
+  if (debt === 0n || !session.disputed) return debt
+  const time = timeOwed(session, bookedUntilMs(session)) - session.credit
+  return time > 0n ? time : 0n
+}
+
+/** Whether somebody who owes that much has stopped paying, however the session goes on or ended. */
+export function isBehind({ missed, tariff }: Session, debt: bigint): boolean {
+  return debt > 0n && (missed > 0 || debt >= intervalPrice(tariff))
+}
+
+/**
+ * When the debt of a closed session begins to bar: after one interval, but at once after a cut, and
+ * where an interval is unpaid already, or who begins anew again and again would never be cut.
+ */
+export function barsFromMs(session: Session): number {
+  const { endedAtMs, cutAtMs, tariff } = session
   if (endedAtMs === undefined) return cutAtMs ?? Number.POSITIVE_INFINITY
-  return cutAtMs === undefined ? endedAtMs + tariff.intervalMs + tariff.graceMs : endedAtMs
+  if (cutAtMs !== undefined || isBehind(session, debtOf(session))) return endedAtMs
+  return endedAtMs + tariff.intervalMs + tariff.graceMs
+}
+
+/**
+ * What a session may have of its account's unassigned credit: its time to the end of the running
+ * interval, and no more volume than that of the intervals begun. Nobody asked the device: what its
+ * NAS says beyond that, and what only its NAS speaks of, waits for a voucher.
+ */
+export function drawable(session: Session, unassigned: bigint, atMs: number): bigint {
+  if (!isRated(session) || session.kind === 'pmksa' || session.disputed) return 0n
+  const { startedAtMs, tariff, credit } = session
+  const begun = Math.floor(Math.max(0, atMs - startedAtMs) / tariff.intervalMs) + 1
+  const volume = BigInt(begun) * intervalVolumePrice(tariff)
+  const room = timeOwed(session, endMs(session, begun)) + volume - credit
+  if (room <= 0n) return 0n
+  return unassigned < room ? unassigned : room
+}
+
+/**
+ * When a session ended that its Session-Timeout closes. While nobody could be heard it may have
+ * ended long before: without a sign of life it owes missed_max + 1 intervals at most, as ever.
+ */
+export function timedOutAtMs(session: Session): number {
+  const { endsAtMs, heardAtMs, judged, missed, tariff } = session
+  const livedMs = Math.max(heardAtMs, endMs(session, judged - missed))
+  return Math.min(endsAtMs, livedMs + intervalsAtRisk(tariff) * tariff.intervalMs)
 }
 
 /**
@@ -144,6 +200,7 @@ export type TimedEvent =
   | 'arrears'
   | 'silence'
   | 'timeout'
+  | 'gone'
   | 'abandon'
   | 'none'
 
@@ -161,6 +218,11 @@ export function nextEvent(
   if (state === 'reserved') return { what: 'abandon', atMs: session.startedAtMs + RESERVED_MAX_MS }
   let what: TimedEvent = 'timeout'
   let atMs = endsAtMs + REAUTHENTICATION_SLACK_MS
+  // What it may still owe is known, whether or not its NAS ever puts it off: its reserve is free.
+  if (state === 'disconnecting' && isRated(session)) {
+    what = 'gone'
+    atMs = billedUntilMs(session) + REAUTHENTICATION_SLACK_MS
+  }
   if (session.lastRecord !== '') {
     const quiet = Math.max(INTERIMS_LOST * session.interimMs, SILENCE_MIN_MS)
     // While nothing could be taken nobody could be heard.

@@ -66,6 +66,17 @@ export function eventAtMs(report: AccountingReport, nowMs: number): number {
   return Math.min(sent, stampedAtMs(report, nowMs) ?? sent)
 }
 
+/**
+ * When the NAS of an Accounting-On or -Off restarted; undefined where its stamp can't be true. Such
+ * a record may have been kept and sent again by anybody, and it ends other people's sessions: what
+ * the NAS no longer serves ends by silence as well. One without a stamp happened when it was sent.
+ */
+export function restartedAtMs(report: AccountingReport, nowMs: number): number | undefined {
+  const isStamped = report.eventTimestamp !== undefined
+  if (isStamped && stampedAtMs(report, nowMs) === undefined) return undefined
+  return eventAtMs(report, nowMs)
+}
+
 /** A record is overtaken by a later one for no longer than a NAS keeps sending it again. */
 const OVERTAKEN_MAX_MS = 60_000
 
@@ -79,8 +90,8 @@ export function endInSessionMs(report: AccountingReport, session: Session, nowMs
 }
 
 /**
- * Where a Start or Interim-Update stands among the records of its session, so that a counter that
- * is smaller because it is older is not taken for one that wrapped. Only the NAS's own clocks tell:
+ * Where a record stands among those of its session, by its NAS's clock, so that a counter that is
+ * smaller because it is older is not taken for one that wrapped. Only the NAS's own clocks tell:
  * Event-Timestamp, however wrong it is, and within its second, or without it, Acct-Session-Time.
  */
 export function orderInSessionMs(
@@ -90,6 +101,8 @@ export function orderInSessionMs(
 ): number {
   const sent = sentAtMs(report, nowMs)
   const stamp = stampedAtMs(report, nowMs)
+  // Nothing of a session comes after its Stop.
+  if (report.status === Status.stop) return stamp ?? sent
   const seconds = report.sessionTimeSeconds ?? session.sessionTimeSeconds
   const isEarlierBySeconds = seconds < session.sessionTimeSeconds
   const isUndecided =
@@ -108,6 +121,21 @@ export function isAfterEnd(report: AccountingReport, session: Session, nowMs: nu
   const stampMs = stampedAtMs(report, nowMs)
   return stampMs !== undefined && stampMs > endedAtMs
 }
+
+/**
+ * A record that would open the session after this one, though its NAS has told of a later moment:
+ * sent again by whoever copied it. RFC 2866 §4.1: nothing in an old record shows that it is old but
+ * its Event-Timestamp. Within one second a Start may be the next session's.
+ */
+export function isFromBefore(report: AccountingReport, session: Session, isSame: boolean): boolean {
+  if (report.eventTimestamp === undefined || session.eventAtMs === 0) return false
+  const laterMs = session.eventAtMs - report.eventTimestamp * 1000
+  return laterMs > 0 || (laterMs === 0 && (isSame || report.status !== Status.start))
+}
+
+/** Whether its Event-Timestamp, where it has one, can be a time at all. */
+export const isClockSet = (report: AccountingReport, nowMs: number): boolean =>
+  report.eventTimestamp === undefined || stampedAtMs(report, nowMs) !== undefined
 
 /**
  * Equal for the same record sent again: a new Acct-Delay-Time needs a new Identifier (RFC 2866

@@ -40,8 +40,9 @@ export type CutReason =
 
 /**
  * `normal`: opened by our Accept. `arrears`: a short one, to pay old debts in. `pmksa`: a Start
- * without an Access-Request, by a key the NAS had cached. `foreign`: our Class, from another client
- * entry. `unattributed`: not opened by us. The last two have no payer and cost nothing.
+ * without an Access-Request, by a key the NAS had cached, while no voucher has named it: only its
+ * NAS says that the device is there. `foreign`: our Class, from another client entry.
+ * `unattributed`: not opened by us. The last two have no payer and cost nothing.
  */
 export type SessionKind = 'normal' | 'arrears' | 'pmksa' | 'foreign' | 'unattributed'
 
@@ -146,7 +147,10 @@ export interface JournalEntry {
   readonly account: Address
   readonly session: string | undefined
   readonly merchant: Address | undefined
-  /** Negative only where unassigned credit is drawn. */
+  /**
+   * Negative only where unassigned credit is drawn, and where a session gives back what it drew,
+   * since its Accept never went out.
+   */
   readonly amount: bigint
   /** The cumulative voucher that stands behind it. */
   readonly voucher: bigint

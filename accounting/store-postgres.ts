@@ -19,14 +19,9 @@ import {
 } from './store-postgres-connection.ts'
 import { type Merge, pruneBy } from './store-prune.ts'
 import { type Query, storeReader } from './store-read.ts'
-import {
-  commitRows,
-  createStoredSessions,
-  factsTable,
-  type TableRows,
-  type Value,
-} from './store-rows.ts'
+import { commitRows, factsTable, type TableRows, type Value } from './store-rows.ts'
 import { migrations, newerSchema, POSTGRES, VERSION_TABLE } from './store-schema.ts'
+import { createStoredSessions } from './stored-sessions.ts'
 
 /** Connections for questions of the operator and of accounts that are not in memory. */
 const READERS = 2

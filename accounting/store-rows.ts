@@ -13,7 +13,8 @@ import type {
   Session,
   TariffVersion,
 } from './session.ts'
-import { factsBody, tariffBody, type UsagePart, usageText } from './store-body.ts'
+import { factsBody, tariffBody, usageText } from './store-body.ts'
+import type { StoredSessions } from './stored-sessions.ts'
 
 export type Value = string | number | bigint | null
 
@@ -135,43 +136,6 @@ const usageTable: Table<Session> = {
     session.heardAtMs,
     usageText(session),
   ],
-}
-
-/** Every field of a session but its usage: none can be forgotten here. */
-const FACTS = Object.keys({
-  ...{ id: 0, kind: 0, state: 0, continues: 0, account: 0, merchant: 0, place: 0, tariff: 0 },
-  ...{ reserve: 0, startedAtMs: 0, endsAtMs: 0, endedAtMs: 0, endedBy: 0, terminateCause: 0 },
-  ...{ credit: 0, judged: 0, missed: 0, paidIntervals: 0, endsOwed: 0, volumeDue: 0 },
-  ...{ cutAtMs: 0, cutReason: 0, disputed: 0 },
-} satisfies Record<Exclude<keyof Session, keyof UsagePart>, 0>) as readonly (keyof Session)[]
-
-/**
- * The open sessions this process has stored, as they were then: most changes are an accounting
- * record's, and leave the longer one of a session's two rows as it is.
- */
-export interface StoredSessions {
-  /** Whether the facts of this value are in the store. */
-  hasFacts(session: Session): boolean
-  /** These are durable now. */
-  note(sessions: readonly Session[]): void
-}
-
-/** None are known yet. */
-export function createStoredSessions(): StoredSessions {
-  // As many as are open, which the ledger bounds; values that it holds itself, or a version before.
-  const stored = new Map<string, Session>()
-  return {
-    hasFacts(session) {
-      const known = stored.get(session.id)
-      return known !== undefined && FACTS.every((name) => known[name] === session[name])
-    },
-    note(sessions) {
-      for (const session of sessions) {
-        if (session.state === 'closed') stored.delete(session.id)
-        else stored.set(session.id, session)
-      }
-    },
-  }
 }
 
 export const accountTable: Table<Account> = {

@@ -7,14 +7,9 @@ import { debtOf } from './rating.ts'
 import { type Storage, StorageError } from './storage.ts'
 import { type Merge, pruneBy } from './store-prune.ts'
 import { type Query, type Row, storeReader } from './store-read.ts'
-import {
-  commitRows,
-  createStoredSessions,
-  factsTable,
-  type TableRows,
-  type Value,
-} from './store-rows.ts'
+import { commitRows, factsTable, type TableRows, type Value } from './store-rows.ts'
 import { migrations, newerSchema, SQLITE, VERSION_TABLE } from './store-schema.ts'
+import { createStoredSessions } from './stored-sessions.ts'
 
 /**
  * How long a statement waits for another process that holds the file. SQLite waits by sleeping, and

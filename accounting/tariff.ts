@@ -91,11 +91,13 @@ export function priceTariff(name: string, terms: TariffTerms, decimals: number):
   }
 }
 
+/** Whether something of it is free. */
+export const hasAllowance = ({ freeMs, freeOctets }: Tariff): boolean =>
+  freeMs > 0 || freeOctets > 0n
+
 /** The same prices for a session whose account had its free allowance already. */
 export function withoutAllowance(tariff: Tariff): Tariff {
-  return tariff.freeMs === 0 && tariff.freeOctets === 0n
-    ? tariff
-    : { ...tariff, freeMs: 0, freeOctets: 0n }
+  return hasAllowance(tariff) ? { ...tariff, freeMs: 0, freeOctets: 0n } : tariff
 }
 
 /** Whether two tariffs mean the same to a device, whatever their version. */

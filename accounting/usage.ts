@@ -15,6 +15,9 @@ export interface Counter {
 /** A counter nothing was reported for yet. */
 export const zeroCounter: Counter = { raw: 0n, total: 0n, wide: false }
 
+/** Counts on from where a NAS's counter stands. */
+export const baseline = ({ raw, wide }: Counter): Counter => ({ raw, total: 0n, wide })
+
 /** One record's word on both directions; undefined where the NAS left one out. */
 export interface Reported {
   readonly inputOctets: bigint | undefined

@@ -103,14 +103,15 @@ const metrics = createMetrics()
 const logRate = rateLimited(10_000, 10)
 const metering = createMetering(books, {
   ...{ chain, operatorKey: keyNamed('operator'), current: () => runtime },
-  ...{ random, now, log, logRate, metrics },
+  ...{ random, now, wallNow: now, log, logRate, metrics },
 })
 const sweep = setInterval(() => metering.sweep(), sweepMs)
 const http = await openHttp(
   { host: '127.0.0.1', port: 0 },
   {
     ...{ runtime: () => runtime, facts: chain.facts, embedded: undefined, chainRpc: '', mirror },
-    ...{ baseUrl: () => '', log, logRate, metrics, metering, now, adminToken: 'not asked for' },
+    ...{ baseUrl: () => '', log, logRate, metrics, metering, now, wallNow: now },
+    adminToken: 'not asked for',
     ...{ radiusPorts: { auth: 0, accounting: 0 }, reload: () => [], durableBlock: undefined },
     ...{ readiness: () => undefined, publicUrl: () => null },
   },

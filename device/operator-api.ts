@@ -140,7 +140,7 @@ function outcomeOf(
 }
 
 /** A receipt of `POST /v1/payments`; undefined where the operator's account did not sign it. */
-export function readReceipt(
+function readReceipt(
   to: Pick<PayingTo, 'account' | 'operatorId' | 'operatorAccount' | 'domain'>,
   body: unknown,
 ): SignedReceipt | undefined {

@@ -75,7 +75,7 @@ const STOPPED_MS = 2_000
 /** Times are told in whole seconds, and clocks are brought together by a header in seconds. */
 const CLOCK_SLACK_MS = 2_000
 /** A session may have begun this long before the supplicant said it is connected. */
-export const CONNECT_SLACK_MS = 90_000
+const CONNECT_SLACK_MS = 90_000
 /** A session that was opened for this connection began no further from it than this. */
 const NEW_SESSION_MS = 15_000
 /** The second look at an interval, for volume that came after the first. */

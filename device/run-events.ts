@@ -50,7 +50,7 @@ export function sentence(
     case 'started':
       return 'waiting for a session'
     case 'connected':
-      return `connected${named(event)}, operator ${event.operatorId}`
+      return `connected${event.ssid === '' ? '' : ' to'}${named(event)}, operator ${event.operatorId}`
     case 'disconnected':
       return 'not connected'
     case 'session': {
@@ -84,7 +84,7 @@ export function sentence(
 }
 
 const named = ({ ssid }: { readonly ssid: string }): string =>
-  ssid === '' ? '' : ` to ${JSON.stringify(ssid)}`
+  ssid === '' ? '' : ` ${JSON.stringify(ssid)}`
 
 /** The line for a script: amounts as decimal text, times in Unix seconds as everywhere. */
 export function jsonLine(event: RunEvent, nowMs: number): string {

@@ -119,7 +119,7 @@ async function watchLink(deps: RunDeps): Promise<Link> {
       before === undefined || deps.interfaceName === undefined
         ? undefined
         : await readCounters(deps.interfaceName)
-    const operatorId = open?.till.operatorId ?? deps.device.operatorId
+    const operatorId = linkOperator(link.idText) ?? deps.device.operatorId
     if (control !== undefined) {
       emit({ event: 'connected', operatorId, ssid: link.ssid, bssid: link.bssid })
     }

@@ -194,7 +194,8 @@ export function readStatus(text: string): Link {
   return {
     isUp: values.get('wpa_state') === 'COMPLETED',
     isEap: /EAP|802\.1X/.test(values.get('key_mgmt') ?? ''),
-    isWifi: values.has('freq'),
+    // A cable has the frequency 0.
+    isWifi: Number(values.get('freq')) > 0,
     ssid: values.get('ssid') ?? '',
     bssid: values.get('bssid') ?? '',
     networkId: values.get('id') ?? '',

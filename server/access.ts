@@ -272,6 +272,14 @@ async function accept(
     deps.ledger.close(session.id, 'abandoned', deps.now())
     return refuse('storage-unavailable', error.message)
   }
+  // While it waited the chain or the operator may have ended it, and its NAS did not know it yet.
+  const latest = deps.ledger.session(session.id)
+  if (latest === undefined || latest.state === 'closed' || latest.state === 'disconnecting') {
+    deps.ledger.close(session.id, 'abandoned', deps.now())
+    const isByChain = latest?.cutReason === 'escrow-removed'
+    const detail = 'it was ended before its Accept could be sent'
+    return refuse(isByChain ? 'insufficient-escrow' : 'session-ended', detail)
+  }
   const attributes = acceptAttributes(reply, session, request, nas, deps)
   const account = checksumAddress(payerOf(session))
   finish(conversation, nas, deps, { ok: true, reason: '', version, account, session: session.id })

@@ -20,6 +20,7 @@ import { AttributeType } from '../radius/attribute-type.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { Code } from '../radius/packet.ts'
 import type { Answer } from './access.ts'
+import { createEvidenceLimit, createUnpaidLimit } from './accounting-limits.ts'
 import type { Log, rateLimited } from './log.ts'
 import { placeOfRequest } from './nas-place.ts'
 import type { Source } from './socket.ts'
@@ -45,7 +46,7 @@ export interface AccountingDeps {
   /** Each call gives octets no other call gives. */
   readonly random: (length: number) => Buffer
   readonly now: () => number
-  /** A session that its NAS should put off. */
+  /** A session that its NAS should put off. Told before the commit: waits for it as it likes. */
   readonly onWish: (wish: Wish) => void
   readonly log: Log
   readonly logRate: ReturnType<typeof rateLimited>
@@ -63,15 +64,11 @@ export type AnswerAccounting = (
 
 const RESPONSE: Answer = { code: Code.accountingResponse, attributes: [] }
 const NOT_STORED: Answer = { drop: 'storage-unavailable' }
+/** RFC 2866 §4.1: what was not recorded is not acknowledged. */
+const NOT_KEPT: Answer = { drop: 'records-limit' }
 
 /** What a megabit a second is in octets. */
 const OCTETS_PER_MEGABIT = 125_000
-/**
- * Sessions without a payer that one client entry may open in as long as silence takes to close
- * them: a NAS that makes them up must not fill the table that everybody's sessions are in.
- */
-const UNPAID_MAX = 1000
-const UNPAID_WINDOW_MS = 180_000
 
 const STATUS_NAMES: Readonly<Record<number, string>> = {
   [Status.start]: 'start',
@@ -211,7 +208,8 @@ const octets = (low: number | undefined, high: number | undefined): bigint | und
 /** The door of the accounting port. */
 export function createAccounting(deps: AccountingDeps): AnswerAccounting {
   const { ledger, committer, metrics } = deps
-  const takesUnpaid = createUnpaidLimit()
+  const unpaid = createUnpaidLimit(ledger)
+  const evidence = createEvidenceLimit()
 
   const tell = (nas: NasEntry, fault: AccountingFault, nowMs: number): void => {
     metrics.accountingFaults.inc({ nas: nas.name, fault })
@@ -230,7 +228,8 @@ export function createAccounting(deps: AccountingDeps): AnswerAccounting {
       tariff: deps.tariffOf(nas),
       sessionMaxMs: deps.sessionMaxMs(),
       octetsPerSecondMax: BigInt(Math.ceil(nas.maxMbps * OCTETS_PER_MEGABIT)),
-      unpaidRoom: takesUnpaid(nas.name, nowMs, 0),
+      unpaidRoom: unpaid.hasRoom(nas.name, nowMs),
+      evidenceFull: evidence.isFull(nas.name, nowMs),
       admitReconnect: deps.admitReconnect,
       newId: () => deps.random(16).toString('hex'),
     })
@@ -242,17 +241,22 @@ export function createAccounting(deps: AccountingDeps): AnswerAccounting {
     const { report, faults } = readReport(request, nas.name, source.address)
     for (const fault of faults) tell(nas, fault, nowMs)
     const outcome = apply(report, nas, nowMs)
-    if (outcome.openedUnpaid) takesUnpaid(nas.name, nowMs, 1)
+    if (outcome.refused) return NOT_KEPT
+    evidence.kept(nas.name, outcome, nowMs)
+    if (outcome.openedUnpaid && outcome.session !== undefined) {
+      unpaid.opened(nas.name, outcome.session.id)
+    }
     const status = STATUS_NAMES[report.status] ?? 'other'
     metrics.accountingRecords.inc({ nas: nas.name, status, attribution: outcome.attribution })
     logOutcome(deps, nas, status, outcome)
+    // Before the commit, which may fail: the NAS's repetition is a duplicate, and wishes nothing.
+    if (outcome.wish !== undefined) deps.onWish(outcome.wish)
     try {
       await committer.durable()
     } catch (error) {
       if (!(error instanceof StorageError)) throw error
       return NOT_STORED
     }
-    if (outcome.wish !== undefined) deps.onWish(outcome.wish)
     return RESPONSE
   }
 }
@@ -271,19 +275,4 @@ function logOutcome(
   if (wish !== undefined) log.warn({ ...facts, why: wish.detail }, 'session not admitted')
   const isOrdinary = status === 'interim-update' || attribution === 'duplicate'
   log[isOrdinary ? 'debug' : 'info'](facts, `accounting ${status}`)
-}
-
-/** Counts what each client entry opened in the running window; false: it has had its part. */
-function createUnpaidLimit(): (nas: string, nowMs: number, opened: 0 | 1) => boolean {
-  // One entry for each name in the configuration.
-  const windows = new Map<string, { endsAtMs: number; count: number }>()
-  return (nas, nowMs, opened) => {
-    let window = windows.get(nas)
-    if (window === undefined || nowMs >= window.endsAtMs) {
-      window = { endsAtMs: nowMs + UNPAID_WINDOW_MS, count: 0 }
-      windows.set(nas, window)
-    }
-    window.count += opened
-    return window.count < UNPAID_MAX
-  }
 }

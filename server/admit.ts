@@ -11,7 +11,7 @@ import {
 import type { Ledger } from '../accounting/ledger.ts'
 import type { NasPlace, Session } from '../accounting/session.ts'
 import { StorageError } from '../accounting/storage.ts'
-import { type Tariff, withoutAllowance } from '../accounting/tariff.ts'
+import { hasAllowance, type Tariff, withoutAllowance } from '../accounting/tariff.ts'
 import {
   type CertificateRefusal,
   checkValidity,
@@ -45,7 +45,10 @@ export interface AdmitDeps {
   /** The store can't be written, so nothing may begin. */
   readonly storageFailed: () => boolean
   readonly readIdentity: (der: Buffer) => DeviceIdentity | Refused
+  /** The clock of the books. */
   readonly now: () => number
+  /** The time of day, which certificates and the mirror are dated by. */
+  readonly wallNow: () => number
   readonly random: (length: number) => Buffer
 }
 
@@ -115,7 +118,7 @@ async function mirrorIsCurrent(
   place: AdmitPlace,
   account: Address,
 ): Promise<boolean> {
-  const stale = deps.now() - deps.mirror.heardAtMs() >= place.staleAfterMs
+  const stale = deps.wallNow() - deps.mirror.heardAtMs() >= place.staleAfterMs
   const known = deps.mirror.channel(deps.operatorId, account) !== undefined
   // An outage changes nothing for known accounts until stale_after; of an unknown account the
   // mirror can't say "no deposit" while it is cut off, since the deposit may be in a block it has
@@ -137,7 +140,7 @@ export async function admit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): Pr
     detail,
     account,
   })
-  const invalid = checkValidity(identity, Math.floor(deps.now() / 1000))
+  const invalid = checkValidity(identity, Math.floor(deps.wallNow() / 1000))
   if (invalid !== undefined) return refuse(invalid.refusal, invalid.detail)
   if (place.tariff === undefined)
     return refuse('tariff-missing', `no tariff for ${place.nasPlace.nas}`)
@@ -193,8 +196,8 @@ function reserve(account: Address, tariff: Tariff, place: AdmitPlace, deps: Admi
     return { admitted: false, reason: 'server-full', detail: 'the session table is full', account }
   }
   const { kind } = decision
-  if (kind === 'arrears') ledger.noteArrears(account, nowMs)
-  const isFree = kind === 'normal' && hasAllowance(tariff) && ledger.takeAllowance(account, nowMs)
+  const isFree =
+    kind === 'normal' && hasAllowance(tariff) && ledger.mayHaveAllowance(account, nowMs)
   const session = ledger.begin(
     {
       ...{ id: deps.random(16).toString('hex'), kind, account, merchant, place: nasPlace },
@@ -205,5 +208,3 @@ function reserve(account: Address, tariff: Tariff, place: AdmitPlace, deps: Admi
   )
   return { admitted: true, session }
 }
-
-const hasAllowance = ({ freeMs, freeOctets }: Tariff): boolean => freeMs > 0 || freeOctets > 0n

@@ -45,6 +45,8 @@ export interface ExchangesTable {
 
 export interface ExchangeClock {
   readonly now: () => number
+  /** The time of day, for Event-Timestamp: a NAS compares it with its own. Unix ms. */
+  readonly wallNow: () => number
   /** A number in [0, 1), for jitter only. */
   readonly random: () => number
   /** Runs it once after that many milliseconds; the function returned cancels it. */
@@ -143,7 +145,7 @@ function follow(table: ExchangesTable, job: Job, next: Step): void {
   }
   const { clock } = table
   job.exchange = next.exchange
-  if (next.do === 'request') compose(job, next.exchange.at, clock.now())
+  if (next.do === 'request') compose(job, next.exchange.at, clock.wallNow())
   if (next.do !== 'wait' && job.request !== undefined) {
     table.send(job.request.datagram, job.order.port, job.order.address)
   }
@@ -205,7 +207,7 @@ export function receive(
   let event: ExchangeEvent | undefined
   try {
     const reply = openReply(datagram, job.order.secret, job.request.packet)
-    event = eventOf(reply, table.clock.now())
+    event = eventOf(reply, table.clock.wallNow())
   } catch (error) {
     if (!(error instanceof RadiusError)) throw error
     return error.code

@@ -87,6 +87,24 @@ export function createEnforcement(deps: EnforcementDeps): Enforcement {
     return result
   }
 
+  /**
+   * Its NAS may serve on, where only its records were lost. Asked once, and no answer is held
+   * against the NAS: one that has no power is the usual reason for silence.
+   */
+  const putOffSilent = async (session: Session): Promise<void> => {
+    const { id, account, place } = session
+    const nas = deps.nasNamed(place.nas)
+    if (nas?.coa === undefined || isTaken(ledger, session)) return
+    const atMs = deps.now()
+    const outcome = await client.disconnect(nas, session)
+    const { result, attempts } = outcome
+    const reason = 'not-admitted'
+    log.info({ session: id, account, nas: place.nas, reason, result }, 'Disconnect-Request')
+    metrics.disconnects.inc({ nas: place.nas, reason, result })
+    note(session, { kind: 'disconnect', reason, atMs, endedAtMs: deps.now(), result, attempts })
+    if (outcome.answered) silent.delete(place.nas)
+  }
+
   const limitRate = async (session: Session, kbps: number | undefined): Promise<void> => {
     if (session.tariff.throttleKbps === undefined) return
     const atMs = deps.now()
@@ -119,7 +137,7 @@ export function createEnforcement(deps: EnforcementDeps): Enforcement {
   return {
     sweep() {
       const nowMs = deps.now()
-      const { cut, overdue, recovered } = ledger.advance(nowMs)
+      const { cut, overdue, recovered, silent: unheard } = ledger.advance(nowMs)
       for (const session of cut) {
         inBackground(putOff(session, session.cutReason ?? 'intervals-missed'))
       }
@@ -127,12 +145,19 @@ export function createEnforcement(deps: EnforcementDeps): Enforcement {
         inBackground(limitRate(session, session.tariff.throttleKbps))
       }
       for (const session of recovered) inBackground(limitRate(session, undefined))
+      for (const session of unheard) inBackground(putOffSilent(session))
       lookAgain(nowMs)
-      if (cut.length + overdue.length + recovered.length > 0) {
+      if (cut.length + overdue.length + recovered.length + unheard.length > 0) {
         deps.durable().catch(() => undefined)
       }
     },
     putOff,
     isSilent: (nas) => silent.has(nas),
   }
+}
+
+/** A Disconnect finds the station by its place: whoever is there now must not be hit. */
+function isTaken(ledger: Ledger, { id, place }: Session): boolean {
+  const last = ledger.lastAt(place.nas, place.callingStationId)
+  return last !== undefined && last.id !== id && last.state !== 'closed'
 }

@@ -18,6 +18,8 @@ export interface AdminDeps extends PublicDeps {
   /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
   readonly durableBlock: (() => number) | undefined
   readonly reload: () => readonly ConfigProblem[]
+  /** The time of day, Unix ms; `now` is the clock of the books. */
+  readonly wallNow: () => number
 }
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
@@ -54,7 +56,7 @@ export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
       durableBlock: deps.durableBlock?.() ?? null,
       connected: mirror.connected(),
       heardAt: Math.floor(heardAtMs / 1000),
-      stale: deps.now() - heardAtMs >= staleAfterMs,
+      stale: deps.wallNow() - heardAtMs >= staleAfterMs,
     }
   })
 }

@@ -22,7 +22,10 @@ export interface PaymentRoutesDeps {
   readonly ledger: Ledger
   readonly mirror: Pick<Mirror, 'channel'>
   readonly ensureAccount: (account: Address) => Promise<void>
+  /** The clock of the books. */
   readonly now: () => number
+  /** The time of day: a device asks by it, and our Date header tells it. */
+  readonly wallNow: () => number
 }
 
 export const BATCH_MAX = 1_000
@@ -37,6 +40,15 @@ const BYTES_EACH = 512
 const ADDRESS_LIMIT = { burst: 10_000, perSecond: 2_000, entriesMax: 20_000 }
 /** In units of BYTES_EACH: 16 MB of bodies, or 32,768 single payments that wait for the disk. */
 const IN_FLIGHT_MAX = 32_768
+/**
+ * A body takes its units before it is read, or a thousand connections could hold a megabyte each;
+ * so who never sends what was announced holds them as long as a request may take. Nobody may hold
+ * more than this, and the last quarter of all is for single payments.
+ */
+const ADDRESS_IN_FLIGHT_MAX = IN_FLIGHT_MAX / 8
+const LARGE_IN_FLIGHT_MAX = (IN_FLIGHT_MAX * 3) / 4
+/** A payment with evidence in units. */
+const SMALL_MAX = 8
 /** How far a device's clock may be off in a session query, seconds. */
 const CLOCK_SECONDS_MAX = 60
 
@@ -81,22 +93,21 @@ export function paymentRoutes(routes: FastifyInstance, deps: PaymentRoutesDeps):
 /** What is taken of the address's bucket before the body is read, and held until it is answered. */
 function limit(routes: FastifyInstance, deps: PaymentRoutesDeps): void {
   const addresses = createBuckets(ADDRESS_LIMIT)
-  let inFlight = 0
+  const inFlight = createInFlight()
   const tooMany = (reply: FastifyReply, seconds: number, what: string): HttpError => {
     reply.header('retry-after', String(seconds))
     return new HttpError(429, 'too-many-requests', what)
   }
   routes.addHook('onRequest', async (request, reply) => {
     const cost = costOf(request)
-    if (inFlight + cost > IN_FLIGHT_MAX) throw tooMany(reply, 1, 'too many payments wait already')
-    const seconds = addresses.take(limitName(request.ip), cost, deps.now())
+    const name = limitName(request.ip)
+    if (!inFlight.fits(name, cost)) throw tooMany(reply, 1, 'too many payments wait already')
+    const seconds = addresses.take(name, cost, deps.now())
     if (seconds > 0) throw tooMany(reply, seconds, 'this address pays too often')
     // Whose connection is gone already gets no 'close' that would give its share back.
     if (request.raw.socket.destroyed) return
-    inFlight += cost
-    reply.raw.once('close', () => {
-      inFlight -= cost
-    })
+    inFlight.add(name, cost)
+    reply.raw.once('close', () => inFlight.add(name, -cost))
   })
   // Items of a few bytes are cheap to send, and each is read: the rest of a batch's price.
   routes.addHook('preHandler', async (request, reply) => {
@@ -104,6 +115,24 @@ function limit(routes: FastifyInstance, deps: PaymentRoutesDeps): void {
     const seconds = more > 0 ? addresses.take(limitName(request.ip), more, deps.now()) : 0
     if (seconds > 0) throw tooMany(reply, seconds, 'this address pays too often')
   })
+}
+
+/** The units that requests hold, of all and of each address; an address that holds none is gone. */
+function createInFlight() {
+  const held = new Map<string, number>()
+  let all = 0
+  return {
+    fits(name: string, cost: number): boolean {
+      const most = cost > SMALL_MAX ? LARGE_IN_FLIGHT_MAX : IN_FLIGHT_MAX
+      return all + cost <= most && (held.get(name) ?? 0) + cost <= ADDRESS_IN_FLIGHT_MAX
+    },
+    add(name: string, cost: number): void {
+      all += cost
+      const left = (held.get(name) ?? 0) + cost
+      if (left > 0) held.set(name, left)
+      else held.delete(name)
+    },
+  }
 }
 
 /** A body of untold length (chunked) is priced as the longest. */
@@ -165,10 +194,11 @@ async function answerQuery(
   })
   const sessions = [...deps.ledger.openOf(consumer), ...deps.ledger.debtsOf(consumer)]
   const nowMs = deps.now()
-  return { sessions: sessions.map((session) => sessionJson(session, nowMs)) }
+  const aheadMs = deps.wallNow() - nowMs
+  return { sessions: sessions.map((session) => sessionJson(session, nowMs, aheadMs)) }
 }
 
-function readQuery(body: unknown, { domain, now }: PaymentRoutesDeps): Address {
+function readQuery(body: unknown, { domain, wallNow }: PaymentRoutesDeps): Address {
   const malformed = (message: string): HttpError => new HttpError(400, 'malformed', message)
   if (!isRecord(body) || Object.keys(body).length !== 3) {
     throw malformed('consumer, time and signature are expected')
@@ -181,7 +211,7 @@ function readQuery(body: unknown, { domain, now }: PaymentRoutesDeps): Address {
   }
   const signature = readSignature(body['signature'])
   if (signature === undefined) throw malformed('signature: 0x and 65 bytes in hex are expected')
-  const nowSeconds = Math.floor(now() / 1_000)
+  const nowSeconds = Math.floor(wallNow() / 1_000)
   if (Math.abs(nowSeconds - time) > CLOCK_SECONDS_MAX) {
     throw new HttpError(401, 'wrong-time', `the time here is ${nowSeconds}`)
   }

@@ -30,7 +30,14 @@ const BODY_BYTES_MAX = 160 * 1024
  * Enough for any client of ours; a flood from one address is cut here before it reaches a handler.
  */
 const REQUESTS_PER_SECOND = 100
-const REQUEST_TIMEOUT_MS = 10_000
+/**
+ * A request of which something is missing for that long is ended. Node looks for them as often as
+ * `connectionsCheckingInterval` says, every 30 s where nothing is said, and takes the longer of the
+ * two timeouts for the whole request; one for the headers of a minute made ten seconds sixty.
+ */
+export const HTTP_TIMEOUTS = {
+  ...{ headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 },
+}
 /** A socket each; more wait in the kernel. */
 const CONNECTIONS_MAX = 1_000
 
@@ -52,10 +59,12 @@ function isOwnHost(header: string | undefined, publicUrl: string | null): boolea
 export async function openHttp(
   listen: Endpoint,
   deps: HttpDeps,
+  timeouts = HTTP_TIMEOUTS,
 ): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
   const app = fastify({
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: timeouts,
+    requestTimeout: timeouts.requestTimeout,
     forceCloseConnections: true,
     logger: false,
   })
@@ -80,12 +89,12 @@ function accessPointDeps({ runtime, metering, facts, now }: HttpDeps) {
   return { runtime, storage: metering.books.storage, operatorAccount: facts.account, now }
 }
 
-function paymentDeps({ metering, facts, mirror, now }: HttpDeps) {
+function paymentDeps({ metering, facts, mirror, now, wallNow }: HttpDeps) {
   const { payments, books, ensureAccount } = metering
   const { chainId, contract, operatorId: operator } = facts
   const separator = payPlaceDomain(chainId, contract)
   const domain = { chainId, contract, operator, separator }
-  return { payments, domain, ledger: books.ledger, mirror, ensureAccount, now }
+  return { payments, domain, ledger: books.ledger, mirror, ensureAccount, now, wallNow }
 }
 
 function guard(app: FastifyInstance, deps: HttpDeps): void {

@@ -19,6 +19,7 @@ import {
   type OperatorCertificate,
 } from './certificate.ts'
 import { type ChainSide, startChain } from './chain-side.ts'
+import { type BooksClock, createBooksClock } from './clock.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
 import { createConversations } from './conversations.ts'
 import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
@@ -168,6 +169,7 @@ interface StartOptions {
 async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   const { config, source, paths, log, undo } = o
   const deps = { now: Date.now, random: randomBytes }
+  const clock = createBooksClock()
   const operatorKey = readOperatorKey(paths, randomBytes)
   const adminToken = readAdminToken(paths, randomBytes)
   const certificate = loadOperatorCertificate(config, paths, deps)
@@ -188,14 +190,15 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
       storage: config.storage,
       databasePath: paths.database,
       operatorAccount,
-      now: Date.now,
+      now: clock.now,
       log,
     },
   })
   undo.push(() => books.close())
+  for (const { heardAtMs } of books.ledger.open()) clock.raise(heardAtMs)
   const build = (next: Config, withCertificate: OperatorCertificate): Runtime =>
     buildRuntime(next, withCertificate, chain.facts.token.decimals, (tariff) =>
-      books.ledger.tariffVersion(tariff, Date.now()),
+      books.ledger.tariffVersion(tariff, clock.now()),
     )
   let runtime = build(config, certificate)
   await books.committer.durable()
@@ -205,10 +208,10 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX)
   const metering = createMetering(books, {
     ...{ chain, operatorKey, current, metrics, log, logRate },
-    ...{ random: createRandomPool(), now: Date.now },
+    ...{ random: createRandomPool(), now: clock.now, wallNow: Date.now },
   })
   undo.push(() => metering.stop())
-  const access = createAccess({ chain, current, metering, metrics, operatorKey, log, undo })
+  const access = createAccess({ chain, current, metering, metrics, operatorKey, log, undo, clock })
   const ports = await openRadius(config, current, access, metering, undo)
   const sweep = setInterval(() => sweepTables(access, metering, chain, metrics), SWEEP_MS)
   undo.push(() => clearInterval(sweep))
@@ -240,8 +243,8 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   try {
     http = await openHttp(listen, {
       ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
-      ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload, now: Date.now },
-      ...{ logRate, metering },
+      ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload },
+      ...{ logRate, metering, now: clock.now, wallNow: Date.now },
       radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
       durableBlock: chain.durableBlock,
       readiness: () => readiness(chain, current()),
@@ -251,6 +254,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     throw portError(error, listen, 'http.listen')
   }
   undo.push(() => http.close())
+  metering.listening()
   const listening = { ...ports, http: http.endpoint }
   log.info({ ...listening, engine: runtime.rules.engine.name }, 'ready to process requests')
   const secret = current().nasOf('127.0.0.1')?.secret
@@ -275,8 +279,9 @@ function createAccess(o: {
   operatorKey: Buffer
   log: Log
   undo: Undo
+  clock: BooksClock
 }): AccessDeps {
-  const { chain, current, metering, metrics, log, undo } = o
+  const { chain, current, metering, metrics, log, undo, clock } = o
   const { chainId, contract, operatorId, account: operatorAccount } = chain.facts
   const { ledger, committer } = metering.books
   const limits = () => {
@@ -287,7 +292,7 @@ function createAccess(o: {
   }
   const conversations = createConversations(limits, ({ reserved }) => {
     // The decision was yes but the peer never took the Accept: its escrow is free again.
-    if (reserved !== undefined) ledger.close(reserved.id, 'abandoned', Date.now())
+    if (reserved !== undefined) ledger.close(reserved.id, 'abandoned', clock.now())
   })
   undo.push(() => conversations.closeAll())
   return {
@@ -295,7 +300,8 @@ function createAccess(o: {
     ...{ ledger, committer, ensureAccount: metering.ensureAccount, payments: metering.payments },
     storageFailed: () => committer.failed() !== undefined,
     isSilent: (nas) => metering.enforcement.isSilent(nas),
-    ...{ now: Date.now, random: createRandomPool(), rules: () => current().rules },
+    ...{ now: clock.now, wallNow: Date.now, rules: () => current().rules },
+    random: createRandomPool(),
     readIdentity: identityReader(identityDomain(chainId, contract), IDENTITIES_MAX),
     chargeableIdentityKey: Buffer.from(
       hkdfSync('sha256', o.operatorKey, '', 'datanet chargeable identity v1', 32),

@@ -28,7 +28,10 @@ export interface MeteringDeps {
   readonly operatorKey: Buffer
   readonly current: () => Runtime
   readonly random: (length: number) => Buffer
+  /** The clock of the books. */
   readonly now: () => number
+  /** The time of day, which the mirror is dated by. */
+  readonly wallNow: () => number
   readonly log: Log
   readonly logRate: ReturnType<typeof rateLimited>
   readonly metrics: Metrics
@@ -40,6 +43,8 @@ export interface Metering {
   readonly enforcement: Enforcement
   readonly ensureAccount: EnsureAccount
   readonly answerAccounting: AnswerAccounting
+  /** Payments can be heard from now on: until then nobody was late. */
+  listening(): void
   /** What is due by now: interval ends, silent sessions, Disconnects to repeat. */
   sweep(): void
   /** Ends what it began; the books themselves close after the ports. */
@@ -47,19 +52,19 @@ export interface Metering {
 }
 
 /**
- * Who could not be heard, because the server or its store was down, gets this long to come back:
- * a few tries of a device that repeats its payment, or of a NAS its record.
+ * Who could not be heard, because the server, its store or the chain was away, gets this long to
+ * come back: two tries of a device, which waits up to 15 s from one to the next.
  */
-const EXCUSED_MS = 10_000
+const EXCUSED_MS = 30_000
 
 /** Composes it over books that are open. */
 export function createMetering(books: Books, deps: MeteringDeps): Metering {
-  const { chain, current, now, log, metrics } = deps
+  const { chain, current, now, wallNow, log, metrics } = deps
   const { ledger, storage, committer } = books
   const { operatorId, chainId, contract, account: operatorAccount } = chain.facts
   const ensureAccount = createEnsureAccount(ledger, storage)
   const client = createDynamicAuthorization({
-    now,
+    ...{ now, wallNow },
     // Jitter, so that what was sent together is not repeated together.
     random: () => deps.random(4).readUInt32BE(0) / 2 ** 32,
     schedule(run, delayMs) {
@@ -70,7 +75,8 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
     onError: (error) => log.error({ err: error }, 'dynamic authorization: UDP error'),
     ...boundTo(current().config.radius.auth.host),
   })
-  ledger.excuse(now() + EXCUSED_MS)
+  const excuse = (): void => ledger.excuse(now() + EXCUSED_MS)
+  excuse()
   const nasNamed = (name: string): NasEntry | undefined =>
     current().config.clients.find((entry) => entry.name === name)
   const enforcement = createEnforcement({
@@ -82,7 +88,7 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
       ...{ chainId, contract, operator: operatorId },
       separator: payPlaceDomain(chainId, contract),
     },
-    ...{ ledger, committer, ensureAccount, now },
+    ...{ ledger, committer, ensureAccount, now, wallNow },
     mirror: chain.mirror,
     staleAfterMs: () => current().rules.staleAfterMs,
     sign: (digest) => signDigest(digest, deps.operatorKey),
@@ -106,9 +112,11 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
   })
   return {
     ...{ books, payments, enforcement, ensureAccount, answerAccounting },
+    listening: excuse,
     sweep() {
       const failed = committer.failed() !== undefined
-      if (failed) ledger.excuse(now() + EXCUSED_MS)
+      // Both are why payments are refused with 503, whoever would pay.
+      if (failed || isStale(deps)) excuse()
       enforcement.sweep()
       ledger.forget(now())
       metrics.storageFailed.set(failed ? 1 : 0)
@@ -131,13 +139,22 @@ function tariffOf(runtime: Runtime, nas: NasEntry): Tariff {
   return tariff
 }
 
-/** A station back by a key its NAS kept: the same question as at a login, without a certificate. */
+const isStale = ({ chain, current, wallNow }: MeteringDeps): boolean =>
+  wallNow() - chain.mirror.heardAtMs() >= current().rules.staleAfterMs
+
+/**
+ * A station back by a key its NAS kept: the same question as at a login, but for its certificate,
+ * which an accounting record does not name. Whether that was revoked can't be known here: it is
+ * looked at when Session-Timeout ends this session. Nor is the node asked where the mirror is
+ * stale: no record waits for it, and who is put off can log in.
+ */
 function reconnect(
   account: Address,
   place: NasPlace,
   tariff: Tariff,
   o: MeteringDeps & { books: Books; enforcement: Enforcement; nas: NasEntry | undefined },
 ): ReconnectVerdict {
+  if (isStale(o)) return { refused: 'chain-unavailable: the chain was not heard for too long' }
   const { operatorId, account: operatorAccount } = o.chain.facts
   const merchant = o.nas?.merchant ?? operatorAccount
   const nowMs = o.now()

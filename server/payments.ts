@@ -65,7 +65,10 @@ export interface PaymentDeps {
   readonly ensureAccount: (account: Address) => Promise<void>
   /** The operator account's signature over a 32-byte digest, 65 bytes. */
   readonly sign: (digest: Buffer) => Buffer
+  /** The clock of the books. */
   readonly now: () => number
+  /** The time of day, which the mirror and receipts are dated by. */
+  readonly wallNow: () => number
   /** Told of every outcome, for the metrics. */
   readonly count: (outcome: 'paid' | PaymentRefusal) => void
 }
@@ -95,6 +98,7 @@ const NO_MERCHANT = `0x${'0'.repeat(40)}` as Address
 interface Accepted {
   readonly payment: Payment
   readonly credited: Credited
+  /** The time of day, Unix ms. */
   readonly atMs: number
 }
 type Step<Good> = Good | Refused
@@ -115,7 +119,7 @@ export function createPayments(deps: PaymentDeps): Payments {
 
   /** Whether the mirror can be believed now; asks the node once, briefly, where it can't. */
   async function chainIsCurrent(): Promise<boolean> {
-    if (deps.now() - mirror.heardAtMs() < deps.staleAfterMs()) return true
+    if (deps.wallNow() - mirror.heardAtMs() < deps.staleAfterMs()) return true
     return mirror.refresh(REFRESH_TIMEOUT_MS)
   }
 
@@ -168,7 +172,7 @@ export function createPayments(deps: PaymentDeps): Payments {
     const credited = ledger.pay(voucher, session, atMs)
     if (credited === undefined) return notHigher(bestOf(ledger, consumer, channel))
     if (session !== undefined && octets !== undefined) ledger.deviceReport(session, octets, atMs)
-    return { payment, credited, atMs }
+    return { payment, credited, atMs: deps.wallNow() }
   }
 
   function receiptOf({ payment, credited, atMs }: Accepted): PaymentAnswer {

@@ -63,8 +63,11 @@ export function termsJson(tariff: Tariff): TermsJson {
   }
 }
 
-/** The session as it is at a time (Unix ms). */
-export function sessionJson(session: Session, nowMs: number): SessionJson {
+/**
+ * The session as it is at a time (Unix ms, by the clock of the books); its times are told by a
+ * clock that is `aheadMs` ahead of that one.
+ */
+export function sessionJson(session: Session, nowMs: number, aheadMs = 0): SessionJson {
   const { account, tariff } = session
   const due = dueOf(session, nowMs)
   return {
@@ -76,12 +79,12 @@ export function sessionJson(session: Session, nowMs: number): SessionJson {
     tariff: tariff.name,
     tariffVersion: tariff.version,
     terms: termsJson(tariff),
-    startedAt: seconds(session.startedAtMs),
+    startedAt: seconds(session.startedAtMs + aheadMs),
     inputOctets: session.input.total.toString(),
     outputOctets: session.output.total.toString(),
     owed: owed(session, nowMs).toString(),
     paid: session.credit.toString(),
     due: due.amount.toString(),
-    dueAt: seconds(due.atMs),
+    dueAt: seconds(due.atMs + aheadMs),
   }
 }

@@ -124,6 +124,8 @@ wpa_state=COMPLETED`
     },
   })
   t.match(readStatus('wpa_state=SCANNING'), { isUp: false, isEap: false, isWifi: false, bssid: '' })
+  const cable = 'freq=0\nkey_mgmt=IEEE 802.1X (no WPA)\nwpa_state=COMPLETED'
+  t.match(readStatus(cable), { isUp: true, isEap: true, isWifi: false })
   const KEYS: [string, boolean][] = [
     ['IEEE 802.1X (no WPA)', true],
     ['WPA2/IEEE 802.1X/EAP', true],

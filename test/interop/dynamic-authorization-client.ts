@@ -7,7 +7,7 @@ import { createDynamicAuthorization } from '../../server/dynamic-authorization.t
 
 const drops: string[] = []
 const client = createDynamicAuthorization({
-  now: Date.now,
+  ...{ now: Date.now, wallNow: Date.now },
   random: Math.random,
   schedule(run, delayMs) {
     const timer = setTimeout(run, delayMs)

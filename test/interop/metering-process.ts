@@ -65,14 +65,14 @@ const mirror = {
 }
 const ensureAccount = createEnsureAccount(ledger, storage)
 const payments = createPayments({
-  ...{ domain, ledger, committer, mirror, ensureAccount, now },
+  ...{ domain, ledger, committer, mirror, ensureAccount, now, wallNow: now },
   staleAfterMs: () => 60_000,
   sign: (digest) => signDigest(digest, keyNamed('operator')),
   count: () => {},
 })
 const app = fastify({ requestTimeout: 10_000, forceCloseConnections: true })
 await app.register(async (routes) =>
-  paymentRoutes(routes, { payments, domain, ledger, mirror, ensureAccount, now }),
+  paymentRoutes(routes, { payments, domain, ledger, mirror, ensureAccount, now, wallNow: now }),
 )
 await app.listen({ host: '127.0.0.1', port: 0 })
 

@@ -139,11 +139,19 @@ async function joined(server: RunningServer, n: number): Promise<Payer> {
   const supplicant = createSupplicant({ tlsMin: '1.2', tlsMax: '1.3', ...credential })
   const station = stationOf(n)
   const who = { identity: 'anonymous@datanet', callingStationId: station }
-  const { attributes } = await authenticate({ transport, supplicant, ...who })
+  let session: string | undefined
+  // The mirror hears of the deposit a moment after its transaction is durable.
+  for (let attempt = 0; attempt < 10 && session === undefined; attempt++) {
+    if (attempt > 0) await pause(500)
+    const { attributes } = await authenticate({ transport, supplicant, ...who })
+    const classText = attributes.find(({ type }) => type === CLASS)?.value.toString('latin1')
+    session = /^ai:([0-9a-f]{32})$/.exec(classText ?? '')?.[1]
+  }
   transport.close()
-  const classText = attributes.find(({ type }) => type === CLASS)?.value.toString('latin1')
-  const session = /^ai:([0-9a-f]{32})$/.exec(classText ?? '')?.[1]
-  if (session === undefined) throw new Error(`device ${n} was not let in`)
+  if (session === undefined) {
+    const why = server.log().findLast(({ msg }) => /^Login incorrect/.test(String(msg)))
+    throw new Error(`device ${n} was not let in: ${JSON.stringify(why)}`)
+  }
   const consumer = accountOf(key)
   const domain = payPlaceDomain(access.chainId, access.contract)
   return {

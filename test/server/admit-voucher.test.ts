@@ -67,6 +67,7 @@ function join(prepay: AdmissionRules['prepay'] = 'off') {
   const deps = {
     ...{ mirror, operatorId: operator, ledger, payments, random: randomBytes },
     ...{ operatorAccount: accountNamed('operator'), now: () => world.nowMs },
+    wallNow: () => world.nowMs,
     storageFailed: () => world.failed !== undefined,
     ensureAccount: async () => void (ledger.knows(alice) || ledger.meet(alice)),
     readIdentity: identityReader(identityDomain(chainId, contract), 10),

@@ -96,7 +96,7 @@ function rig(world: World) {
   })
   const deps = {
     ...{ mirror, operatorId: 1, ledger, now: () => NOW_MS, random: randomBytes },
-    operatorAccount: account,
+    ...{ operatorAccount: account, wallNow: () => NOW_MS },
     payments: { payVoucherUri: () => ({ refusal: 'malformed' as const, message: '' }) },
     storageFailed: () => world.storageFailed ?? false,
     async ensureAccount(asked: Address) {

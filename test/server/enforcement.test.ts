@@ -2,9 +2,10 @@ import { pino } from 'pino'
 import t from 'tap'
 import type { DynamicAuthorization, Session } from '../../accounting/session.ts'
 import type { NamedSession, Outcome } from '../../server/dynamic-authorization.ts'
-import { createEnforcement } from '../../server/enforcement.ts'
+import { createEnforcement, type EnforcementDeps } from '../../server/enforcement.ts'
 import { createMetrics } from '../../server/metrics.ts'
 import {
+  accountOf,
   emptyLedger,
   idOf,
   newSession,
@@ -13,6 +14,7 @@ import {
   usage,
   voucher,
 } from '../accounting/books.ts'
+import { nas } from './accounting-rig.ts'
 
 const MINUTE = 60_000
 
@@ -25,7 +27,12 @@ const ack = outcome({ ok: true })
 const timeout = outcome({ result: 'timeout', answered: false, attempts: 5, advice: 'check it' })
 
 /** Books with one session, and a NAS that answers as it is told. */
-function rig(o: { answer: Outcome; throttleKbps?: number; storeFails?: boolean }) {
+function rig(o: {
+  answer: Outcome
+  throttleKbps?: number
+  storeFails?: boolean
+  nas?: EnforcementDeps['nasNamed']
+}) {
   const ledger = emptyLedger()
   const tariff = tariffWith(o.throttleKbps === undefined ? {} : { throttleKbps: o.throttleKbps })
   ledger.begin(newSession(1, { tariff }), 0)
@@ -50,7 +57,7 @@ function rig(o: { answer: Outcome; throttleKbps?: number; storeFails?: boolean }
       pending: () => 0,
       close: async () => undefined,
     },
-    nasNamed: () => undefined,
+    nasNamed: o.nas ?? (() => undefined),
     durable: async () => {
       rows.push(...ledger.drain().authorizations)
       if (o.storeFails === true) throw new Error('full')
@@ -156,4 +163,39 @@ t.test('the operator may put anybody off', async (t) => {
   t.equal(await enforcement.putOff(cut, 'operator'), 'ack')
   t.same(asked, ['disconnect 1'])
   t.match(rows, [{ reason: 'operator', result: 'ack' }])
+})
+
+/** A session that pays and that its NAS tells of, until it doesn't any more. */
+function silenced(answer: Outcome, takesDisconnect: boolean) {
+  const coa = takesDisconnect ? { coa: { port: 3799, secret: nas.secret } } : {}
+  const world = rig({ answer, nas: () => ({ ...nas, ...coa }) })
+  const { ledger } = world
+  ledger.report(idOf(1), usage({ eventAtMs: 1_000 }), placeAt(), 1_000)
+  ledger.pay(voucher(1, 10_000n), idOf(1), 1_000)
+  return world
+}
+
+t.test('a session that silence has closed is put off once, as well as can be', async (t) => {
+  for (const answer of [ack, timeout]) {
+    const { asked, rows, enforcement, at } = silenced(answer, true)
+    await at(180_999)
+    t.same(asked, [])
+    t.match(await at(181_000), { state: 'closed', endedBy: 'interims-missed' })
+    t.same(asked, ['disconnect 1'])
+    await at(10 * MINUTE)
+    t.same(asked, ['disconnect 1'], 'not again')
+    t.match(rows, [{ kind: 'disconnect', reason: 'not-admitted', result: answer.result }])
+    t.equal(enforcement.isSilent('lobby'), false, 'a NAS without power is not held to it')
+  }
+})
+
+t.test('… not where its NAS takes none, or its station is somebody else’s by now', async (t) => {
+  const without = silenced(ack, false)
+  t.match(await without.at(181_000), { state: 'closed' })
+  t.same([without.asked, without.rows], [[], []])
+  const taken = silenced(ack, true)
+  taken.ledger.begin(newSession(2, { account: accountOf(2) }), 170_000)
+  taken.ledger.confirm(idOf(2), 170_000)
+  t.match(await taken.at(181_000), { state: 'closed' })
+  t.same(taken.asked, [])
 })

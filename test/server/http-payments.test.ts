@@ -139,7 +139,7 @@ t.test('429: what waits for the disk is bounded, and counted off when answered',
   t.match(refused, { status: 429, headers: { 'retry-after': '1' } })
   disk.resolve()
   const statuses = (await Promise.all(waiting)).map(({ status }) => status)
-  t.equal(statuses.filter((status) => status === 429).length, 4, '16 MB of bodies are held')
+  t.equal(statuses.filter((status) => status === 429).length, 8, '12 MB of bodies are held')
   t.equal((await send(30)).status, 200, 'all of it was given back')
 })
 
@@ -181,6 +181,37 @@ t.test('429: who goes away in the middle of a body gives its share back', async 
   while ((await statusOf(++tries)) === 429 && tries < TRIES_MAX) await sleep(5)
   t.ok(tries < TRIES_MAX, 'and make room when their senders are gone')
   t.equal((await pay(paymentBy('alice', 2n))).status, 200)
+})
+
+t.test('429: who announces bodies and sends none keeps nobody else from paying', async (t) => {
+  const { deposit, pay, app } = rig()
+  deposit('alice', 1_000n)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  const address = app.server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const { port } = address
+  const lines = ['host: localhost', 'content-type: application/json', 'content-length: 999000']
+  let refused = 0
+  const announce = (localAddress: string): void => {
+    const socket = connect({ port, host: '127.0.0.1', localAddress })
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.on('data', (bytes) => {
+      if (String(bytes).startsWith('HTTP/1.1 429 ')) refused += 1
+    })
+    socket.write(`POST /v1/payments HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)
+  }
+  /** Who is not refused holds its share: so many at most. */
+  const refusedOf = async (wanted: number): Promise<number> => {
+    for (let tries = 0; refused < wanted && tries < 2_000; tries++) await sleep(5)
+    return refused
+  }
+  for (let n = 0; n < 5; n++) announce('127.0.3.1')
+  t.equal(await refusedOf(3), 3, 'one address: an eighth of all')
+  for (let n = 1; n <= 16; n++) announce(`127.0.4.${n}`)
+  t.equal(await refusedOf(9), 9, 'sixteen: three quarters')
+  t.equal((await pay(paymentBy('alice', 1n))).status, 200)
 })
 
 const queryBy = (name: string, time: number, change: object = {}) => {
@@ -241,6 +272,22 @@ t.test('a session query tells an account its open and owing sessions, nobody els
   for (const [name, body, status, code] of cases) {
     t.match(await query(body), { status, error: { code } }, name)
   }
+})
+
+t.test('a session query is dated by the time of day, as the Date header is', async (t) => {
+  const { world, open, deposit, post } = rig()
+  deposit('alice', 1_000n)
+  open('alice')
+  const before = (await post('/v1/sessions/query', queryBy('alice', NOW_MS / 1_000))).sessions[0]
+  // The clock was set an hour forward; the books go on by what has passed.
+  world.wallAheadMs = 3_600_000
+  const time = NOW_MS / 1_000 + 3_600
+  const wrong = await post('/v1/sessions/query', queryBy('alice', NOW_MS / 1_000))
+  t.match(wrong, { status: 401, error: { code: 'wrong-time' } })
+  const after = (await post('/v1/sessions/query', queryBy('alice', time))).sessions[0]
+  t.same([after.owed, after.due], [before.owed, before.due])
+  t.equal(after.startedAt, before.startedAt + 3_600)
+  t.equal(after.dueAt, before.dueAt + 3_600)
 })
 
 t.test('a session query: books that can’t be read are 503', async (t) => {

@@ -8,7 +8,7 @@ import type { Mirror } from '../../chain/mirror.ts'
 import { defaultConfigText } from '../../config/default.ts'
 import { parseConfig } from '../../config/parse.ts'
 import { type Address, parseAddress } from '../../ethereum/address.ts'
-import { type HttpDeps, openHttp } from '../../server/http.ts'
+import { HTTP_TIMEOUTS, type HttpDeps, openHttp } from '../../server/http.ts'
 import { rateLimited } from '../../server/log.ts'
 import { createMetrics } from '../../server/metrics.ts'
 import { buildRuntime } from '../../server/runtime.ts'
@@ -47,6 +47,7 @@ const mirror: Mirror = {
 export async function rig(
   t: { teardown(f: () => Promise<void>): void },
   change: Partial<HttpDeps> = {},
+  timeouts = HTTP_TIMEOUTS,
 ) {
   const funded: [Address, bigint][] = []
   const http = await openHttp(
@@ -74,6 +75,7 @@ export async function rig(
       },
       ...{
         now: () => 1_030_000,
+        wallNow: () => 1_030_000,
         logRate: rateLimited(1_000, 10),
         radiusPorts: { auth: 1812, accounting: 1813 },
         reload: () => [],
@@ -82,6 +84,7 @@ export async function rig(
       },
       ...change,
     },
+    timeouts,
   )
   t.teardown(() => http.close())
   const call = async (
@@ -109,5 +112,5 @@ export async function rig(
       },
     )
   }
-  return { funded, call }
+  return { funded, call, port: http.endpoint.port }
 }

@@ -1,8 +1,12 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { ChainError } from '../../chain/error.ts'
 import type { ConfigProblem } from '../../config/config.ts'
 import { checksumAddress } from '../../ethereum/address.ts'
+import { HTTP_TIMEOUTS } from '../../server/http.ts'
 import { addressOf, certificate, made, rig } from './http-rig.ts'
 
 t.test('GET /v1/operator has every field of the contract with devices', async (t) => {
@@ -169,4 +173,31 @@ t.test('what does not exist is rate-limited too', async (t) => {
   const statuses = answers.map((answer) => answer.status)
   t.equal(statuses.filter((status) => status === 404).length, 100)
   t.equal(statuses.filter((status) => status === 429).length, 50)
+})
+
+t.test('a request of which something is missing is ended in time', async (t) => {
+  const { headersTimeout, requestTimeout, connectionsCheckingInterval } = HTTP_TIMEOUTS
+  t.ok(requestTimeout + connectionsCheckingInterval <= 11_000)
+  t.ok(headersTimeout < requestTimeout, 'or Node takes it for the time of the whole request')
+  const timeouts = { headersTimeout: 100, requestTimeout: 300, connectionsCheckingInterval: 20 }
+  const { port } = await rig(t, {}, timeouts)
+  const head = 'POST /v1/payments HTTP/1.1\r\nhost: localhost\r\n'
+  const type = 'content-type: application/json\r\ncontent-length: 999\r\n'
+  const cases: [name: string, sent: string][] = [
+    ['nothing sent', ''],
+    ['half a head', head],
+    ['a head without its body', `${head}${type}\r\n`],
+    ['half a body', `${head}${type}\r\n{"consumer":`],
+  ]
+  for (const [name, sent] of cases) {
+    const socket = connect({ port, host: '127.0.0.1' })
+    const closed = once(socket, 'close')
+    socket.on('error', () => {}).resume()
+    socket.write(sent)
+    const ended = await Promise.race([
+      closed.then(() => 'ended'),
+      sleep(15_000, 'left open', { ref: false }),
+    ])
+    t.equal(ended, 'ended', name)
+  }
 })

@@ -18,7 +18,7 @@ export async function metering() {
   })
   const ensureAccount = async () => undefined
   const payments = createPayments({
-    ...{ domain, ledger, committer, ensureAccount, now: Date.now },
+    ...{ domain, ledger, committer, ensureAccount, now: Date.now, wallNow: Date.now },
     mirror: {
       channel: () => undefined,
       connected: () => true,

@@ -92,7 +92,7 @@ export function client(t: Test, o: { pendingMax?: number; bindAddress?: string }
   const errors: Error[] = []
   let dropped = () => {}
   const made = createDynamicAuthorization({
-    ...{ now: time.now, schedule: time.schedule, random: () => 0.5, ...o },
+    ...{ now: time.now, wallNow: time.now, schedule: time.schedule, random: () => 0.5, ...o },
     onDrop(reason) {
       drops.push(reason)
       dropped()

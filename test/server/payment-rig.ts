@@ -33,6 +33,8 @@ export const tariff = {
 /** What the test may change while it runs. */
 export interface World {
   nowMs: number
+  /** The time of day less that of the books. */
+  wallAheadMs: number
   heardAtMs: number
   connected: boolean
   readonly channels: Map<Address, Channel>
@@ -56,12 +58,13 @@ export function rig() {
     operatorAccount: accountNamed('operator'),
   })
   const world: World = {
-    ...{ nowMs: NOW_MS, heardAtMs: NOW_MS, connected: true, channels: new Map() },
+    ...{ nowMs: NOW_MS, wallAheadMs: 0, heardAtMs: NOW_MS, connected: true, channels: new Map() },
     ...{ refresh: () => false, refreshes: [], commit: () => {}, commits: [] },
     ...{ failed: undefined, ensured: [], outcomes: [] },
     ensure: (account) => ledger.meet(account),
   }
   const now = () => world.nowMs
+  const wallNow = () => world.nowMs + world.wallAheadMs
   const mirror = {
     channel: (operator: number, account: Address) =>
       operator === domain.operator ? world.channels.get(account) : undefined,
@@ -85,7 +88,7 @@ export function rig() {
     world.ensure(account)
   }
   const payments = createPayments({
-    ...{ domain, ledger, committer, mirror, ensureAccount, now },
+    ...{ domain, ledger, committer, mirror, ensureAccount, now, wallNow },
     staleAfterMs: () => 60_000,
     sign: (digest) => signDigest(digest, operatorKey),
     count: (outcome) => world.outcomes.push(outcome),
@@ -99,7 +102,7 @@ export function rig() {
     },
   )
   app.register(async (routes) =>
-    paymentRoutes(routes, { payments, domain, ledger, mirror, ensureAccount, now }),
+    paymentRoutes(routes, { payments, domain, ledger, mirror, ensureAccount, now, wallNow }),
   )
   const post = async (url: string, body: unknown, o: Partial<InjectOptions> = {}) => {
     const answer = await app.inject({ method: 'POST', url, payload: body as object, ...o })

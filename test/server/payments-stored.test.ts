@@ -23,7 +23,7 @@ async function open() {
   })
   const channel = { deposit: 10n ** 18n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
   const payments = createPayments({
-    ...{ domain, ledger: books.ledger, committer: books.committer, now },
+    ...{ domain, ledger: books.ledger, committer: books.committer, now, wallNow: now },
     mirror: {
       channel: () => channel,
       connected: () => true,

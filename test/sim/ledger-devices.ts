@@ -305,8 +305,7 @@ function openTown(world: World, stations: readonly Station[]) {
     if (!decision.admit) return decision.reason
     const { kind, reserve } = decision
     const isFirst = kind === 'normal' && (tariff.freeMs > 0 || tariff.freeOctets > 0n)
-    if (kind === 'arrears') ledger.noteArrears(account, clock.nowMs)
-    const isFree = isFirst && ledger.takeAllowance(account, clock.nowMs)
+    const isFree = isFirst && ledger.mayHaveAllowance(account, clock.nowMs)
     must(reserve === reserveFor(tariff), 'escrow', `${reserve} reserved at ${tariff.name}`)
     oracle.admitted(account, highestVoucher, reserve, place)
     const id = world.newId()

@@ -4,7 +4,13 @@
 
 import type { Session } from '../../accounting/session.ts'
 import type { Address } from '../../ethereum/address.ts'
-import { costOfOctets, costOfTime, priceOfInterval, timeOfIntervals } from './ledger-terms.ts'
+import {
+  costOfOctets,
+  costOfTime,
+  priceOfInterval,
+  timeOfIntervals,
+  volumeLimit,
+} from './ledger-terms.ts'
 
 /** What an access point's counters stood at, as it knows them itself. */
 export interface Reading {
@@ -88,15 +94,44 @@ export function roomIn(mine: Mine, session: Session, credit: bigint, nowMs: numb
   return floor0(owedAt(mine, session, nowMs) + priceOfInterval(session.tariff) - credit)
 }
 
+/** How much of its account's unassigned credit a session may have taken at a time. */
+export function drawIn(known: Mine, session: Session, spare: bigint, atMs: number): bigint {
+  if (!isRated(known) || session.disputed || session.kind === 'pmksa') return 0n
+  const { startedAtMs, tariff, credit } = session
+  const begun = Math.floor((atMs - startedAtMs) / tariff.intervalMs) + 1
+  const endMs = Math.min(startedAtMs + begun * tariff.intervalMs, untilMs(session))
+  const time = costOfTime(tariff, Math.max(0, endMs - startedAtMs))
+  const room = floor0(time + BigInt(begun) * volumeLimit(tariff) - credit)
+  return spare < room ? spare : room
+}
+
+/** When a Session-Timeout ends a session: of one that nobody heard of for long, before. */
+function timeoutMs(
+  known: Mine,
+  { endsAtMs, startedAtMs, judged, missed, tariff }: Session,
+): number {
+  const { intervalMs, missedMax } = tariff
+  const paidMs = startedAtMs + (judged - missed) * intervalMs
+  return Math.min(endsAtMs, Math.max(known.heardAtMs, paidMs) + (missedMax + 1) * intervalMs)
+}
+
+/** What one that is put off may still owe is bounded: its reserve is held no longer than that. */
+export function checkHeld(known: Mine, session: Session, nowMs: number): void {
+  const isHeld = isRated(known) && session.state === 'disconnecting'
+  must(!isHeld || nowMs < untilMs(session) + 60_000, 'end', `${known.id} is held on`)
+}
+
 /** How a session may end, or be put off, and how much it may owe then for its time. */
 export function checkEnd(known: Mine, session: Session, nowMs: number): void {
-  const { endedAtMs = Number.NaN, endedBy, startedAtMs, endsAtMs, tariff, credit } = session
+  const { endedAtMs = Number.NaN, endedBy, startedAtMs, tariff, credit } = session
   if (session.state === 'closed') {
     must(endedAtMs >= startedAtMs && endedAtMs <= nowMs, 'end', `${known.id} ${endedBy}`)
     if (endedBy === 'interims-missed' || endedBy === 'nas-restarted') {
       must(endedAtMs === known.heardAtMs, 'end', `${known.id}: ${endedBy}, heard later`)
     }
-    if (endedBy === 'session-timeout') must(endedAtMs === endsAtMs, 'end', `${known.id} timeout`)
+    if (endedBy === 'session-timeout') {
+      must(endedAtMs === timeoutMs(known, session), 'end', `${known.id} timeout`)
+    }
   } else if (!isOver(session)) return
   if (known.excused || !isRated(known)) return
   const ms = Math.max(0, untilMs(session) - startedAtMs)

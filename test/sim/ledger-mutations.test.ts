@@ -46,7 +46,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'part payment resets the count',
-    ...{ file: 'ledger-judge.ts', from: 'session.credit >= target', to: 'session.credit > 0n' },
+    ...{ file: 'ledger-judge.ts', from: 'session.credit < target', to: 'session.credit <= 0n' },
     rule: /judged/,
   },
   {
@@ -62,7 +62,7 @@ const mutants: readonly Mutant[] = [
   {
     name: 'counters from before a reset count again',
     ...{ file: 'ledger-usage.ts', from: ' || isOvertaken(session, usage, older)', to: '' },
-    ...{ rule: /counters/, seeds: ['2', '123'] },
+    ...{ rule: /counters/, seeds: ['113', '206', '226', '267'] },
   },
   {
     name: 'a movement is not journalled',
@@ -75,7 +75,7 @@ const mutants: readonly Mutant[] = [
     name: 'a payment is taken before the end that comes first is judged',
     file: 'ledger-pay.ts',
     ...{ from: 'if (named !== undefined) settle(tables, named, nowMs)', to: '' },
-    rule: /judged|cut/,
+    ...{ rule: /judged|cut/, seeds: ['19', '45', '183', '187'] },
   },
   {
     name: 'what failed to be written is told as stored',
@@ -109,6 +109,23 @@ const mutants: readonly Mutant[] = [
     from: "if (next.state === 'reserved' || row.changed) return",
     to: "if (next.state !== 'closed' || row.changed) return",
     rule: /restart/,
+  },
+  {
+    name: 'a reconnect that no voucher named draws what is unassigned',
+    ...{ file: 'rating.ts', from: "session.kind === 'pmksa' || session.disputed", to: 'false' },
+    rule: /judged|sum|cut/,
+  },
+  {
+    name: 'a session that is not put off holds its reserve',
+    file: 'rating.ts',
+    ...{ from: "state === 'disconnecting' && isRated(session)", to: 'endsAtMs < 0' },
+    ...{ rule: /end/, seeds: ['7', '17', '83'] },
+  },
+  {
+    name: 'what a reconnect is said to have moved before is billed',
+    file: 'ledger-usage.ts',
+    ...{ from: "session.continues === undefined || session.lastRecord !== ''", to: 'true' },
+    rule: /counters/,
   },
   {
     name: 'an account is forgotten by a reconnect',

@@ -10,7 +10,9 @@ import type { Address } from '../../ethereum/address.ts'
 import {
   checkClosed,
   checkEnd,
+  checkHeld,
   debtIn,
+  drawIn,
   floor0,
   isOver,
   isRated,
@@ -80,14 +82,11 @@ export function createOracle(ledgerOf: () => Ledger) {
       counts.judged += 1
       const target = known.targets[judged - 1]
       if (target === undefined) throw new Error(`judged: end ${judged} of ${known.id} is to come`)
-      must(
-        dueMs(judged) <= nowMs,
-        'judged',
-        `end ${judged} of ${known.id} before its grace is over`,
-      )
+      const end = `end ${judged} of ${known.id}`
+      must(dueMs(judged) <= nowMs, 'judged', `${end} before its grace is over`)
       must(missed < missedMax, 'judged', `${known.id} after it had missed ${missed}`)
       let isPaid = before.credit >= target
-      if (!isPaid && before.credit + spare >= target) {
+      if (!isPaid && before.credit + drawIn(known, before, spare, dueMs(judged)) >= target) {
         // Drawn from what is unassigned, unless another session of the account was first.
         isTold ||= others && paying.has(account)
         isPaid = !others || session.credit >= target
@@ -115,10 +114,12 @@ export function createOracle(ledgerOf: () => Ledger) {
     const before = known.session
     if (cutReason === 'volume-unpaid' && before.cutAtMs === undefined) {
       const due = before.volumeDue
-      const owing = before.credit + (unassigned.get(known.account ?? ('0x' as Address)) ?? 0n)
+      const { account = '0x' as Address } = known
+      const spare = unassigned.get(account) ?? 0n
+      const owing = before.credit + drawIn(known, before, spare, cutAtMs ?? nowMs)
       const graceMs = tariff.intervalMs + tariff.graceMs
       const wasOwed = owedAt(known, { ...session, cutAtMs: undefined }, (cutAtMs ?? 0) - graceMs)
-      const others = of(known.account ?? ('0x' as Address)).some((o) => o.id !== known.id)
+      const others = of(account).some((o) => o.id !== known.id)
       must(before.credit < wasOwed, 'cut', `${known.id} for volume that was paid`)
       must(others || due === undefined || owing < due.amount, 'cut', `${known.id}: spare credit`)
     }
@@ -136,19 +137,18 @@ export function createOracle(ledgerOf: () => Ledger) {
     const session = look(known.id)
     const { input, output } = known.octets
     const isCounted = session.input.total === input && session.output.total === output
-    must(
-      isCounted,
-      'counters',
-      `${known.id}: ${session.input.total}, ${session.output.total}, not ${input}, ${output}`,
-    )
+    const seen = `${session.input.total}, ${session.output.total}`
+    must(isCounted, 'counters', `${known.id}: ${seen}, not ${input}, ${output}`)
     must(session.heardAtMs === known.heardAtMs, 'heard', `${known.id} at ${session.heardAtMs}`)
-    must(session.credit >= known.session.credit, 'sum', `${known.id} lost credit`)
+    const isBack = session.endedBy === 'abandoned' && session.credit === 0n
+    must(isBack || session.credit >= known.session.credit, 'sum', `${known.id} lost credit`)
     for (const atMs of swept ? [nowMs, nowMs + 47_111] : [nowMs]) {
       const [books, own] = [owed(session, atMs), owedAt(known, session, atMs)]
       must(books === own, 'owed', `${known.id} ${books} by the books, ${own} by the price list`)
     }
     const judgedNow = isRated(known) ? judge(known, session, nowMs, swept) : known
     checkVolume(known, session, nowMs, swept)
+    if (swept) checkHeld(known, session, nowMs)
     if (session.state !== known.session.state) checkEnd(known, session, nowMs)
     if (session.cutAtMs !== known.session.cutAtMs) counts.cuts += 1
     const isSame = session === known.session && judgedNow === known
@@ -229,7 +229,9 @@ export function createOracle(ledgerOf: () => Ledger) {
       const { cutAtMs, tariff } = session
       set({ ...known, heardAtMs: nowMs })
       if (told.absent || (cutAtMs !== undefined && nowMs > cutAtMs + tariff.intervalMs)) return
-      const last = known.reading ?? { ...told, input: 0n, output: 0n }
+      // What a reconnect's first record counts is from before.
+      const first = session.continues === undefined ? { input: 0n, output: 0n } : {}
+      const last = known.reading ?? { ...told, ...first }
       const leap = wide ? 1n << 64n : 1n << 31n
       const isLeap = told.input - last.input >= leap || told.output - last.output >= leap
       // More at once than can have passed since it began: only where it was served before.

@@ -199,7 +199,8 @@ export async function createRig(options: RigOptions) {
     },
   }
   const access: AccessDeps = {
-    ...{ now, random: random.bytes, mirror, operatorId: OPERATOR, operatorAccount, ledger },
+    ...{ now, wallNow: now, random: random.bytes, mirror, operatorId: OPERATOR, ledger },
+    operatorAccount,
     ...{ conversations, committer, ensureAccount: createEnsureAccount(ledger, storage) },
     storageFailed: () => committer.failed() !== undefined,
     isSilent: () => false,
