@@ -1,5 +1,6 @@
 import t from 'tap'
 import { createCommitter } from '../../accounting/committer.ts'
+import { addRow, createTables } from '../../accounting/ledger-tables.ts'
 import type { Changes } from '../../accounting/session.ts'
 import { A, ELSEWHERE, HOUR, MINUTE, NOON, OTHER, opened, tell } from './abuse-rig.ts'
 import {
@@ -111,32 +112,28 @@ t.test('C5 the open sessions of one client entry are known without the others', 
 })
 
 t.test('C6 thousands that nobody paid for at one station are not looked through', async (t) => {
-  const each = (n: number) => `x${n}`
-  // The first one is for the compiler.
-  for (const name of [each, each, () => 'same']) {
-    const ledger = emptyLedger({ sessionsMax: 100_000, rememberedMax: 100_000 })
-    let made = 0
-    const took = (count: number): number => {
-      const from = process.cpuUsage().user
-      for (let n = 0; n < count; n++) {
-        made += 1
-        const place = placeAt({ acctSessionId: name(made), acctMultiSessionId: '' })
-        tell(ledger, NOON + made * 62_000, { status: 1, place })
-        tell(ledger, NOON + made * 62_000 + 1_000, { status: 2, place })
-      }
-      return (process.cpuUsage().user - from) / count
+  for (const name of [(n: number) => `x${n}`, () => 'same']) {
+    const ledger = emptyLedger()
+    for (let n = 0; n < 50; n++) {
+      const place = placeAt({ acctSessionId: name(n), acctMultiSessionId: '' })
+      tell(ledger, NOON + n * 62_000, { status: 1, place })
+      tell(ledger, NOON + n * 62_000 + 1_000, { status: 2, place })
     }
-    const few = took(1_000)
-    took(12_000)
-    const many = took(1_000)
-    t.ok(many < 3 * few + 20, `${few} µs among few, ${many} µs among many`)
-    const place = placeAt({ acctSessionId: name(7), acctMultiSessionId: '' })
-    const late = tell(ledger, NOON + made * 62_000 + 2_000, { status: 3, place })
-    t.match(late, { attribution: 'late' }, 'each is known again by its Acct-Session-Id')
     t.equal(ledger.openCount, 0)
+    const late = tell(ledger, NOON + 50 * 62_000, {
+      ...{ status: 3, place: placeAt({ acctSessionId: name(7), acctMultiSessionId: '' }) },
+    })
+    t.match(late, { attribution: 'late' }, 'each is known again by its Acct-Session-Id')
+    const { sessions } = ledger.drain()
+    t.equal(sessions.length, 50)
+    const tables = createTables()
+    for (const session of sessions) addRow(tables, session)
+    t.equal(tables.byStation.size, 0)
+    t.ok([...tables.byRecord.values()].every((rows) => rows.length === 1))
   }
 })
 
+// Were the list of ends copied for each of them, this would take a minute.
 t.test('C7 what a day away brings is worked off in one pass over its ends', async (t) => {
   const ledger = emptyLedger()
   const price = tariffWith({ intervalMs: 1_000, intervalMegabytes: 0, missedMax: 3 })
@@ -144,15 +141,11 @@ t.test('C7 what a day away brings is worked off in one pass over its ends', asyn
   ledger.begin(newSession(1, { tariff: price, endsAtMs: 2 * ends * 1_000 }), 0)
   ledger.confirm(idOf(1), 0)
   const nowMs = ends * 1_000
-  const from = process.cpuUsage()
   ledger.excuse(nowMs + 10_000)
   ledger.advance(nowMs)
   t.equal(ledger.session(idOf(1))?.endsOwed.length, ends)
   ledger.pay(voucher(1, BigInt(ends)), idOf(1), nowMs)
   ledger.advance(nowMs + 10_000)
-  const { user, system } = process.cpuUsage(from)
-  const seconds = (user + system) / 1e6
-  t.ok(seconds < 1, `${seconds} s of processor time`)
   // What was paid is judged together; then each end on its own, until it is cut.
   t.match(ledger.session(idOf(1)), { judged: ends + 3, missed: 3, paidIntervals: ends })
   t.match(ledger.account(A), { paidIntervals: ends, missedIntervals: 3 })

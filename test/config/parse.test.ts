@@ -1,7 +1,6 @@
 // parseConfig from the outside: the fixed example, defaults, every refusal with its path and line.
 
 import { readFileSync } from 'node:fs'
-import fc from 'fast-check'
 import t from 'tap'
 import { isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Config, ConfigProblem } from '../../config/config.ts'
@@ -343,48 +342,6 @@ t.test('no message repeats a secret, whatever is wrong around it', async (t) => 
     t.notMatch(JSON.stringify(problems), new RegExp(marker), text)
   }
 })
-
-t.test(
-  'any text gives a configuration or problems with lines in the file, never a throw',
-  async (t) => {
-    const lines = EXAMPLE.split('\n').length
-    const check = (text: string) => {
-      const result = parseConfig(text, ENV, noFile)
-      if ('config' in result) return
-      const good = result.problems.every((p) => p.line >= 1 && p.line <= text.split('\n').length)
-      if (result.problems.length === 0 || !good) throw new Error(JSON.stringify(result.problems))
-    }
-    const edit = fc.tuple(
-      fc.nat(EXAMPLE.length),
-      fc.nat(12),
-      fc.constantFrom(
-        '',
-        '{',
-        '}',
-        '[',
-        ':',
-        ' ',
-        '\n',
-        '- ',
-        '"',
-        '&a',
-        '*a',
-        '!!x ',
-        '#',
-        '\t',
-        '0',
-      ),
-    )
-    fc.assert(
-      fc.property(edit, ([at, length, insert]) =>
-        check(EXAMPLE.slice(0, at) + insert + EXAMPLE.slice(at + length)),
-      ),
-      { seed: 26, numRuns: 30 },
-    )
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), check), { seed: 26, numRuns: 60 })
-    t.ok(lines > 50, 'the example was there to be damaged')
-  },
-)
 
 t.test('a bomb of YAML aliases is refused', async (t) => {
   const level = (name: string, of: string) => `${name}: &${name} [${Array(9).fill(of).join(', ')}]`

@@ -2,16 +2,15 @@
 // virtual cable, our server, `device run`. A session lives while it is paid; when the payer stops,
 // hostapd is told to put it off; it comes back only after its arrears are paid.
 
-import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { daemon, hostapdConf, layCable, must, STATION_INTERFACE, wiredProfile } from './cable.ts'
 import { PASSWORD, startPayer } from './payer-process.ts'
 import {
   datanet,
   type RunningServer,
   run,
-  SECRET,
   startServer,
   temporaryDirectory,
   testConfig,
@@ -20,12 +19,6 @@ import {
 
 t.setTimeout(170_000)
 
-const id = process.pid.toString(36)
-const AP = `dpap${id}`
-const STATION = `dpst${id}`
-const inAp = ['ip', 'netns', 'exec', AP]
-const inStation = ['ip', 'netns', 'exec', STATION]
-const MAC = '02:11:00:00:00:02'
 const COA_PORT = 3799
 const COA_SECRET = 'a-coa-secret-of-24-characters'
 
@@ -37,52 +30,11 @@ const LIFE_MS = 60_000
 /** Without a cache of its stripped sources the payer also holds Node's type stripper, 20 MB. */
 const OWN_MEGABYTES_MAX = 64
 
-type Test = { teardown(f: () => Promise<void>): void }
-
-async function must(program: string, ...args: string[]): Promise<string> {
-  const { code, out, errors } = await run(program, args)
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')}: exit ${code} ${errors}`)
-  return out
-}
-
-/** Two namespaces, a cable, and an address at each end for the operator's API. */
-async function lay(t: Test): Promise<void> {
-  for (const name of [AP, STATION]) {
-    await must('ip', 'netns', 'add', name)
-    t.teardown(async () => void (await must('ip', 'netns', 'del', name)))
-    await must('ip', '-n', name, 'link', 'set', 'lo', 'up')
-  }
-  const near = ['ap0', 'address', '02:11:00:00:00:01', 'type', 'veth']
-  const far = ['peer', 'name', 'sta0', 'address', MAC, 'netns', STATION]
-  await must('ip', '-n', AP, 'link', 'add', ...near, ...far)
-  for (const [name, device, address] of [
-    [AP, 'ap0', '10.77.0.1/24'],
-    [STATION, 'sta0', '10.77.0.2/24'],
-  ] as const) {
-    await must('ip', '-n', name, 'addr', 'add', address, 'dev', device)
-    await must('ip', '-n', name, 'link', 'set', device, 'up')
-  }
-}
-
-/** Runs a daemon in a namespace; what it printed so far. Ended by the test. */
-function daemon(t: Test, inside: readonly string[], args: readonly string[]): () => string {
-  let out = ''
-  const [program = '', ...words] = [...inside, ...args]
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] })
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (bytes: Buffer) => {
-      out += bytes.toString()
-    })
-  }
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  return () => out
-}
-
-async function startOperator(t: Test, directory: string): Promise<RunningServer> {
+async function startOperator(
+  t: Test,
+  directory: string,
+  inAp: readonly string[],
+): Promise<RunningServer> {
   const config = testConfig({
     client: `    coa: { port: ${COA_PORT}, secret: ${COA_SECRET} }`,
   })
@@ -91,39 +43,17 @@ async function startOperator(t: Test, directory: string): Promise<RunningServer>
   return startServer(t, { directory, config, prefix: inAp })
 }
 
-function hostapdConf({ authPort, accountingPort }: RunningServer): string {
-  return `interface=ap0
-driver=wired
-logger_stdout=-1
-logger_stdout_level=0
-ieee8021x=1
-use_pae_group_addr=1
-eap_server=0
-eap_reauth_period=0
-own_ip_addr=127.0.0.1
-nas_identifier=wired-switch
-auth_server_addr=127.0.0.1
-auth_server_port=${authPort}
-auth_server_shared_secret=${SECRET}
-acct_server_addr=127.0.0.1
-acct_server_port=${accountingPort}
-acct_server_shared_secret=${SECRET}
-radius_acct_interim_interval=2
+const AS_NAS = `radius_acct_interim_interval=2
 radius_das_port=${COA_PORT}
 radius_das_client=127.0.0.1 ${COA_SECRET}
 radius_das_time_window=300
 radius_das_require_event_timestamp=1
 radius_das_require_message_authenticator=1
 `
-}
 
-/** The profile of a DIR for a cable: no 4-way handshake, the port opens after EAP alone. */
 function wiredConf(directory: string, device: string): string {
   const profile = readFileSync(join(directory, device, 'wpa_supplicant.conf'), 'utf8')
-  const cable = profile
-    .replace(/^(\s*)key_mgmt=.*$/m, '$1key_mgmt=IEEE8021X')
-    .replace(/\n\}/, '\n  eapol_flags=0\n}')
-  return `ctrl_interface=${join(directory, 'wpa')}\nap_scan=0\neapol_version=2\n${cable}`
+  return `ctrl_interface=${join(directory, 'wpa')}\n${wiredProfile(profile)}`
 }
 
 /** What the process holds: in all, of its own, and what it shares with every Node (the program). */
@@ -143,8 +73,9 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 t.test('pays, is put off when it stops, and comes back when it has paid', async (t) => {
   const directory = temporaryDirectory(t)
-  await lay(t)
-  const server = await startOperator(t, directory)
+  // With addresses: the device reaches the operator's API through the cable.
+  const { inAp, inStation } = await layCable(t, ['10.77.0.1/24', '10.77.0.2/24'])
+  const server = await startOperator(t, directory, inAp)
   const command = (inside: readonly string[], ...words: string[]) => {
     const [program = '', ...rest] = [...inside, process.execPath, datanet, ...words]
     return run(program, rest, { cwd: directory, env: { DATANET_PASSWORD: PASSWORD } })
@@ -152,19 +83,27 @@ t.test('pays, is put off when it stops, and comes back when it has paid', async 
   const at = ['--operator', server.url]
   const made = await command(inStation, 'device', 'create', 'carol', '--deposit', '10', ...at)
   t.equal(made.code, 0, made.errors)
-  writeFileSync(join(directory, 'hostapd.conf'), hostapdConf(server))
+  writeFileSync(join(directory, 'hostapd.conf'), hostapdConf(server, AS_NAS))
   writeFileSync(join(directory, 'wired.conf'), wiredConf(directory, 'carol'))
   const sockets = join(directory, 'wpa')
-  const wpa = (word: string) => must('wpa_cli', '-p', sockets, '-i', 'sta0', word)
+  const wpa = (word: string) => must('wpa_cli', '-p', sockets, '-i', STATION_INTERFACE, word)
 
   const hostapd = daemon(t, inAp, ['hostapd', '-t', join(directory, 'hostapd.conf')])
   await waitFor(() => /AP-ENABLED/.test(hostapd()), 10_000, hostapd)
-  const flags = ['--wpa-control', sockets, '--interface', 'sta0']
+  const flags = ['--wpa-control', sockets, '--interface', STATION_INTERFACE]
   const payer = startPayer(t, join(directory, 'carol'), flags, inStation)
   const story = () => `${JSON.stringify(payer.lines())}\n${payer.errors()}\n${hostapd()}`
   const started = () => payer.lines().some(({ event }) => event === 'started')
   await waitFor(started, 15_000, story)
-  const wired = ['wpa_supplicant', '-i', 'sta0', '-D', 'wired', '-c', join(directory, 'wired.conf')]
+  const wired = [
+    'wpa_supplicant',
+    '-i',
+    STATION_INTERFACE,
+    '-D',
+    'wired',
+    '-c',
+    join(directory, 'wired.conf'),
+  ]
   const supplicant = daemon(t, inStation, wired)
   const session = () => payer.lines().find(({ event }) => event === 'session')?.session ?? ''
   await waitFor(

@@ -12,7 +12,7 @@ import {
   seeded,
   shippedDictionary,
   strict,
-} from './support.ts'
+} from '../radius/support.ts'
 
 const seed = 20_261_123
 const rounds = 100_000
