@@ -43,6 +43,9 @@ export interface AttributionContext {
   readonly newId: () => string
 }
 
+/** An access point without power may find its clock set back by that much. */
+const CLOCK_LOST_MS = 60_000
+
 /** A session that should be put off by its NAS. */
 export interface Wish {
   readonly session: Session
@@ -341,7 +344,8 @@ function endSessionsOf({ report, ledger, context }: Door): Session[] {
   const stampMs = (report.eventTimestamp ?? Number.POSITIVE_INFINITY) * 1000
   const over: Session[] = []
   for (const session of ledger.openAt(report.place.nas)) {
-    const isBefore = session.startedAtMs < atMs && session.eventAtMs <= stampMs
+    const isOutlived = session.eventAtMs > stampMs + CLOCK_LOST_MS
+    const isBefore = session.startedAtMs < atMs && !isOutlived
     if (isBefore && isServedBy(session.place, report.place)) over.push(session)
   }
   return over.flatMap(({ id, heardAtMs }) => ledger.close(id, 'nas-restarted', heardAtMs) ?? [])

@@ -81,7 +81,7 @@ const post = (url: string, body: string) =>
 async function session(
   { payer }: Device,
   is: (newest: Session) => boolean,
-  timeoutMs = 10_000,
+  timeoutMs = 20_000,
 ): Promise<Session> {
   let seen: Session[] = []
   let found: Session | undefined
@@ -92,10 +92,18 @@ async function session(
       return found !== undefined
     },
     timeoutMs,
-    () => `no such session: ${JSON.stringify(seen, null, 1)}`,
+    () => `no such session: ${JSON.stringify(seen)}\n${story()}`,
   )
   return found ?? raise('no session')
 }
+
+/** What the server said last. */
+const story = (): string =>
+  server
+    .log()
+    .slice(-20)
+    .map((line) => JSON.stringify(line))
+    .join('\n')
 
 function raise(message: string): never {
   throw new Error(message)
@@ -146,7 +154,9 @@ for (const [name, security, tls] of CONNECTIONS) {
     const keys = security === 'wpa3' ? 'WPA2-EAP-SHA256' : 'WPA2/IEEE 802.1X/EAP'
     t.match(out, new RegExp(`^key_mgmt=${keys}$`, 'm'))
     t.equal(/^pmf=2$/m.test(out), security === 'wpa3', 'protected management frames')
-    t.match(logins().slice(before), [{ tls, station: STATION_MAC }])
+    // The station of the connection before may have found the new access point, too.
+    t.ok(logins().length > before)
+    t.match(logins().at(-1), { tls, station: STATION_MAC })
   })
 }
 
@@ -179,13 +189,22 @@ t.test('a known amount of traffic is rated within 2 % of what was sent', async (
 })
 
 t.test('back by a cached key: billed to the same account without an Access-Request', async (t) => {
-  const before = logins().length
-  const from = await guest.length(STATION_LOG)
-  await wpaCli('reconnect')
-  await guest.logged(STATION_LOG, 'CTRL-EVENT-CONNECTED', { from })
-  t.equal(await ping(guest), 3)
-  const back = await session(early, ({ state, kind }) => state !== 'closed' && kind === 'pmksa')
-  t.equal(back.account, early.payer.account)
+  let [before, back] = [0, undefined as Session | undefined]
+  // A station may always choose to log in anew, and a slow one does: then it is asked again.
+  for (let attempt = 0; attempt < 3 && back?.kind !== 'pmksa'; attempt += 1) {
+    if (attempt > 0) t.comment(`logged in anew:\n${story()}`)
+    before = logins().length
+    const from = await guest.length(STATION_LOG)
+    await wpaCli('reconnect')
+    await guest.logged(STATION_LOG, 'CTRL-EVENT-CONNECTED', { from })
+    t.equal(await ping(guest), 3)
+    back = await session(early, ({ state }) => state !== 'closed')
+    if (back.kind === 'pmksa') break
+    await wpaCli('disconnect')
+    await session(early, ({ state }) => state === 'closed')
+    await new Promise((resolve) => setTimeout(resolve, 2 * INTERVAL_MS))
+  }
+  t.match(back, { kind: 'pmksa', account: early.payer.account })
   t.equal(logins().length, before)
   await wpaCli('disconnect')
   await session(early, ({ state }) => state === 'closed')
@@ -256,7 +275,8 @@ t.test('the access point loses power: its return closes what was open', async (t
   const still = { id: open.id, state: 'current', endedBy: null }
   t.match(await session(exact, () => true), still, 'nobody said so')
   await startAccessPoint(guest, 'wpa3', radius())
-  const ended = await session(exact, ({ state }) => state === 'closed')
+  // hostapd says it once more after 3, 9 and 21 s where the first packet finds no way yet.
+  const ended = await session(exact, ({ state }) => state === 'closed', 40_000)
   t.match(ended, { id: open.id, endedBy: 'nas-restarted' })
   t.ok((ended.endedAt ?? 0) * 1000 <= lostAt, 'nothing is owed for the time without power')
 })

@@ -67,6 +67,8 @@ export async function startAccessPoint(
   security: Security,
   radius: Radius,
 ): Promise<void> {
+  // A station that is still there would join the new one in its own time, in between.
+  await end(guest, 'wpa_supplicant')
   await end(guest, 'hostapd')
   await guest.write('/scenario/hostapd.conf', hostapdConf(security, radius))
   const from = await guest.length(HOSTAPD_LOG)
