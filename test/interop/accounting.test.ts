@@ -100,7 +100,7 @@ async function badNas(port: number, waitMs: number, fate: () => readonly number[
     })
   }
   let asked = 0
-  const askOnce = (attributes: Attribute[]): Promise<boolean> => {
+  const askOnce = (attributes: Attribute[], patienceMs: number): Promise<boolean> => {
     const lane = asked % sockets.length
     const identifier = Math.floor(asked / sockets.length) % 256
     asked += 1
@@ -108,7 +108,7 @@ async function badNas(port: number, waitMs: number, fate: () => readonly number[
     const packet = sealRequest(content, secret)
     const key = `${lane} ${identifier}`
     return new Promise((resolve) => {
-      const patience = setTimeout(() => end(false), waitMs)
+      const patience = setTimeout(() => end(false), patienceMs)
       const end = (isDone: boolean): void => {
         if (waiting.get(key)?.packet === packet) waiting.delete(key)
         clearTimeout(patience)
@@ -123,7 +123,9 @@ async function badNas(port: number, waitMs: number, fate: () => readonly number[
   return {
     async tell(said: Said, classText: string): Promise<void> {
       for (let delay = 0; delay < 60; delay++) {
-        if (await askOnce(attributesOf(said, classText, delay))) return
+        // Ever more patient, as a NAS is: a disk that is slow to flush must not drown in repetitions.
+        const patienceMs = waitMs * (1 + delay / 2)
+        if (await askOnce(attributesOf(said, classText, delay), patienceMs)) return
       }
       throw new Error(`session ${said.session} was never answered`)
     },
