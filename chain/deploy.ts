@@ -57,6 +57,8 @@ const OPERATOR_WEI_MIN = 10n ** 18n
 const OPERATOR_WEI = 1_000n * 10n ** 18n
 /** Two blocks deploy everything; twice that many without a record are two interrupted attempts. */
 const UNRECORDED_BLOCKS_MAX = 4
+/** One test token: what a refused shift costs a consumer of the embedded chain. */
+const SHIFT_BOND = 10n ** 18n
 const NO_REGISTRAR = `0x${'0'.repeat(40)}`
 
 /**
@@ -107,7 +109,10 @@ async function ensureDeployed(
   const token = tokenStays
     ? before.token
     : (await create(sender, testTokenBytecode, 'deploying the test token')).contract
-  const words = AbiCoder.defaultAbiCoder().encode(['address', 'address'], [token, NO_REGISTRAR])
+  const words = AbiCoder.defaultAbiCoder().encode(
+    ['address', 'address', 'uint96'],
+    [token, NO_REGISTRAR, SHIFT_BOND],
+  )
   const code = datanetBytecode + words.slice(2)
   const made = await create(sender, code, 'deploying the contract')
   await chain.saved()

@@ -12,7 +12,9 @@ import {Errors} from "./Errors.sol";
 /// is safe to add once `verify` has accepted it. A precompile that refuses its input burns the gas
 /// given.
 library BLS12381 {
+    address internal constant SHA256 = address(0x02);
     address internal constant MODEXP = address(0x05);
+    address internal constant G1ADD = address(0x0b);
     address internal constant G2ADD = address(0x0d);
     address internal constant PAIRING = address(0x0f);
     address internal constant MAP_FP2_TO_G2 = address(0x11);
@@ -23,6 +25,13 @@ library BLS12381 {
     /// @dev Domain separation tag of proofs of possession (draft §4.2.3).
     bytes internal constant POP_TAG = "BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
 
+    /// @dev Domain separation tag of signatures of this ciphersuite (draft §4.2.3).
+    bytes internal constant SIG_TAG = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+
+    /// @dev The field's prime, split like a field element.
+    uint256 private constant P_HIGH = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
+    uint256 private constant P_LOW =
+        0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
     /// @dev The field's prime, as an EIP-2537 field element.
     bytes private constant P = hex"000000000000000000000000000000001a0111ea397fe69a4b1ba7b6434bacd7"
         hex"64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab";
@@ -33,8 +42,7 @@ library BLS12381 {
     /// @dev The generator of G1, negated.
     bytes private constant NEGATIVE_G1 = hex"00000000000000000000000000000000"
         hex"17f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905"
-        hex"a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb"
-        hex"00000000000000000000000000000000"
+        hex"a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb" hex"00000000000000000000000000000000"
         hex"114d1d6855d545a8aa7d76c8cf2e21f267816aef1db507c9"
         hex"6655b9d5caac42364e6f38ba0ecb751bad54dcd6b939c2ca";
 
@@ -59,37 +67,57 @@ library BLS12381 {
     }
 
     /// @notice RFC 9380 §3, hash_to_curve, for the suite BLS12381G2_XMD:SHA-256_SSWU_RO_.
+    /// @dev Works in place, since copies cost as much as a tenth of the curve's own price.
     function hashToG2(bytes memory message, bytes memory tag)
         internal
         view
-        returns (bytes memory)
+        returns (bytes memory point)
     {
+        // Four 64-byte strings; each reduced modulo p is a coordinate of what is mapped.
         bytes32[8] memory uniform = expandMessage(message, tag);
-        // The mapping precompile clears the cofactor, which commutes with the addition.
-        return _call(
-            G2ADD,
-            abi.encodePacked(
-                _mapToG2(uniform[0], uniform[1], uniform[2], uniform[3]),
-                _mapToG2(uniform[4], uniform[5], uniform[6], uniform[7])
-            ),
-            G2_LENGTH
+        uint256 words = _pointer(uniform);
+        // x^1 mod p: the EVM has no 512-bit remainder.
+        bytes memory power = abi.encodePacked(
+            uint256(64), uint256(1), uint256(64), bytes32(0), bytes32(0), uint8(1), P
         );
+        for (uint256 i = 0; i < 4; ++i) {
+            uint256 word = words + 64 * i;
+            assembly ("memory-safe") {
+                mcopy(add(power, 128), word, 64)
+            }
+            _run(MODEXP, _content(power), power.length, word, 64);
+        }
+        // The mapping precompile clears the cofactor, which commutes with the addition.
+        bytes memory mapped = new bytes(2 * G2_LENGTH);
+        _run(MAP_FP2_TO_G2, words, 128, _content(mapped), G2_LENGTH);
+        _run(MAP_FP2_TO_G2, words + 128, 128, _content(mapped) + G2_LENGTH, G2_LENGTH);
+        point = new bytes(G2_LENGTH);
+        _run(G2ADD, _content(mapped), mapped.length, _content(point), G2_LENGTH);
     }
 
     /// @notice RFC 9380 §5.3.1, expand_message_xmd with SHA-256, for 256 bytes.
     /// @param tag at most 255 bytes.
     function expandMessage(bytes memory message, bytes memory tag)
         internal
-        pure
+        view
         returns (bytes32[8] memory blocks)
     {
         bytes memory suffix = abi.encodePacked(tag, uint8(tag.length));
         bytes32 first =
             sha256(abi.encodePacked(new bytes(64), message, uint16(256), uint8(0), suffix));
+        bytes memory input = abi.encodePacked(bytes32(0), uint8(0), suffix);
+        uint256 output = _pointer(blocks);
         bytes32 previous = 0;
-        for (uint8 i = 1; i <= 8; ++i) {
-            previous = sha256(abi.encodePacked(first ^ previous, i, suffix));
-            blocks[i - 1] = previous;
+        for (uint256 i = 1; i <= 8; ++i) {
+            assembly ("memory-safe") {
+                mstore(add(input, 32), xor(first, previous))
+                mstore8(add(input, 64), i)
+            }
+            _run(SHA256, _content(input), input.length, output, 32);
+            assembly ("memory-safe") {
+                previous := mload(output)
+            }
+            output += 32;
         }
     }
 
@@ -116,29 +144,57 @@ library BLS12381 {
             ];
     }
 
-    /// @dev Two 64-byte strings, each reduced modulo p, are the coordinates that are mapped.
-    function _mapToG2(bytes32 a, bytes32 b, bytes32 c, bytes32 d)
-        private
-        view
-        returns (bytes memory)
-    {
-        return _call(MAP_FP2_TO_G2, abi.encodePacked(_reduce(a, b), _reduce(c, d)), G2_LENGTH);
+    /// @notice The inverse of `pack`; all zero is infinity in both forms.
+    function unpack(bytes32[3] memory words) internal pure returns (bytes memory) {
+        (uint256 a, uint256 b, uint256 c) =
+            (uint256(words[0]), uint256(words[1]), uint256(words[2]));
+        return abi.encode(a >> 128, (a << 128) | (b >> 128), uint128(b), c);
     }
 
-    /// @dev (a ‖ b) mod p as x^1 mod p: the EVM has no 512-bit remainder.
-    function _reduce(bytes32 a, bytes32 b) private view returns (bytes memory) {
-        bytes memory lengths = abi.encode(uint256(64), uint256(1), uint256(64));
-        return _call(MODEXP, abi.encodePacked(lengths, a, b, uint8(1), P), 64);
+    /// @notice The sum of two G1 points. Both must be known to be in the subgroup, which the
+    /// precompile doesn't check.
+    function add(bytes memory a, bytes memory b) internal view returns (bytes memory sum) {
+        bytes memory both = abi.encodePacked(a, b);
+        sum = new bytes(G1_LENGTH);
+        _run(G1ADD, _content(both), both.length, _content(sum), G1_LENGTH);
     }
 
-    /// @dev On a chain without the precompile a call succeeds and returns nothing.
-    function _call(address precompile, bytes memory input, uint256 length)
-        private
-        view
-        returns (bytes memory)
-    {
-        (bool ok, bytes memory output) = precompile.staticcall(input);
-        if (!ok || output.length != length) revert Errors.Datanet_PrecompileFailed(precompile);
-        return output;
+    /// @notice (x, p - y): the negative of a G1 point that isn't infinity.
+    function negate(bytes memory key) internal pure returns (bytes memory) {
+        (uint256 xHigh, uint256 xLow, uint256 yHigh, uint256 yLow) =
+            abi.decode(key, (uint256, uint256, uint256, uint256));
+        unchecked {
+            uint256 borrow = yLow > P_LOW ? 1 : 0;
+            return abi.encode(xHigh, xLow, P_HIGH - yHigh - borrow, P_LOW - yLow);
+        }
+    }
+
+    function _pointer(bytes32[8] memory words) private pure returns (uint256 pointer) {
+        assembly ("memory-safe") {
+            pointer := words
+        }
+    }
+
+    function _content(bytes memory data) private pure returns (uint256 pointer) {
+        assembly ("memory-safe") {
+            pointer := add(data, 32)
+        }
+    }
+
+    /// @dev From memory to memory; the output's memory is the caller's. On a chain without the
+    /// precompile a call succeeds and returns nothing.
+    function _run(
+        address precompile,
+        uint256 input,
+        uint256 inputLength,
+        uint256 output,
+        uint256 outputLength
+    ) private view {
+        bool ok;
+        assembly ("memory-safe") {
+            ok := staticcall(gas(), precompile, input, inputLength, output, outputLength)
+            ok := and(ok, eq(returndatasize(), outputLength))
+        }
+        if (!ok) revert Errors.Datanet_PrecompileFailed(precompile);
     }
 }

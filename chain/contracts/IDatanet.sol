@@ -2,26 +2,35 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IActivities} from "./IActivities.sol";
 import {
     Channel,
     DeviceKey,
     DeviceKeyState,
+    Leaf,
     Merchant,
     Operator,
     OperatorInfo,
+    Shift,
+    ShiftRequest,
+    SignedVoucher,
     Split,
     Timing
 } from "./Types.sol";
 
 /// @title Datanet: escrow of consumers with the operators of access points.
 /// @notice One contract holds the deposits for all operators, one channel per (operator, consumer).
-/// It knows who the operators are and which server key they show, who has deposited how much, and
-/// which TLS keys of devices a consumer enabled or took back. Nobody owns it: it has no pause, no
-/// upgrade and no power over funds. A registrar, where one is set, only admits new operators.
-/// @dev Typed data is signed in the EIP-712 domain ("PayPlace", "1", chainId, this contract). The
-/// events of PayPlace (merchants, blocks, withdrawals, shifts) are declared here in their final
-/// form.
+/// Merchants, the owners of access points, are paid from them by what consumers' vouchers and the
+/// operator's notarized blocks say. Nobody owns it: it has no pause, no upgrade and no power over
+/// funds. A registrar, where one is set, only admits new operators.
+/// @dev Typed data is signed in the EIP-712 domain ("PayPlace", "1", chainId, this contract). In
+/// each channel withdrawn + reserved <= highest voucher <= deposit, always. "Open" is the
+/// operator's open window: phases (gamma + delta, beta - delta) of its period.
 interface IDatanet {
+    /// @notice As in Errors, which says what it means. Raised by the companion contract that holds
+    /// the curve and passed on; declared here so that callers' interfaces know it.
+    error Datanet_PrecompileFailed(address precompile);
+
     // Operators
 
     /// @notice The registrar lets `account` register one operator.
@@ -52,7 +61,7 @@ interface IDatanet {
     event Deposited(
         uint32 indexed operator, address indexed consumer, uint96 amount, uint128 newDeposit
     );
-    /// @notice A channel changed otherwise than by a deposit, a voucher or a lock; all its numbers.
+    /// @notice A shift changed a channel; all its numbers.
     event ChannelUpdated(
         uint32 indexed operator,
         address indexed consumer,
@@ -94,7 +103,18 @@ interface IDatanet {
         bytes32[] entries
     );
     event Unlocked(uint32 indexed operator, uint32 indexed merchant, uint16 shard, bytes32 leaf);
-    event Withdrawn(uint32 indexed operator, uint32 indexed merchant, uint64 k, uint256 total);
+    /// @notice A shard was paid: to the merchant or, where `Credited` follows, into its credit.
+    /// `entries` say by how much each consumer's `withdrawn` grew and, if `fromLock`, its
+    /// `reserved` fell; k is the last block.
+    event Withdrawn(
+        uint32 indexed operator,
+        uint32 indexed merchant,
+        uint16 shard,
+        uint64 k,
+        uint256 total,
+        bool fromLock,
+        bytes32[] entries
+    );
     /// @notice A withdrawal paid less than the block says: a sign of a dishonest block.
     event ShortPaid(
         uint32 indexed operator,
@@ -130,21 +150,6 @@ interface IDatanet {
     );
     event ShiftCancelled(uint32 indexed from, address indexed consumer);
 
-    // Activity
-
-    event ActivitySummary(
-        address indexed consumer,
-        uint32 indexed operator,
-        uint64 start,
-        uint64 end,
-        uint64 bytesUp,
-        uint64 bytesDown,
-        uint32 sessions,
-        uint96 paid,
-        uint8 verifier,
-        bytes32 evidenceHash
-    );
-
     /// @notice The ERC-20 token of every deposit.
     function token() external view returns (IERC20);
 
@@ -174,6 +179,28 @@ interface IDatanet {
 
     /// @notice What `consumer` has with an operator; all zero where nothing was ever deposited.
     function channel(uint32 operatorId, address consumer) external view returns (Channel memory);
+
+    /// @notice The id under which an account is or was a merchant of an operator last; zero if
+    /// never.
+    function merchantIdOf(uint32 operatorId, address account) external view returns (uint32);
+
+    /// @notice The hash of the leaf that is locked for a merchant's shard; zero where none is.
+    function lockOf(uint32 operatorId, uint32 merchantId, uint16 shard)
+        external
+        view
+        returns (bytes32);
+
+    /// @notice What `account` can claim.
+    function creditOf(address account) external view returns (uint256);
+
+    /// @notice The shift of a consumer away from an operator; pending while requestedAt isn't zero.
+    function shift(uint32 from, address consumer) external view returns (Shift memory);
+
+    /// @notice What a request for a shift must put down, in the token's base units.
+    function shiftBond() external view returns (uint96);
+
+    /// @notice Where consumers publish what they used; made with this contract.
+    function activities() external view returns (IActivities);
 
     /// @notice What `consumer` said about the TLS key with this SHA-256 of its
     /// SubjectPublicKeyInfo.
@@ -233,4 +260,114 @@ interface IDatanet {
     /// @param signature 65 bytes r ‖ s ‖ v by the consumer's key; low s, v 27 or 28. Contract
     /// accounts can't sign: a code account could take an accepted signature back.
     function setDeviceKeyBySig(DeviceKey calldata request, bytes calldata signature) external;
+
+    /// @notice The caller joins an operator as a merchant. Open.
+    /// @param blsKey as in registerOperator.
+    /// @param pop as in registerOperator, with this operator's id.
+    /// @param validUntil end of the operator's approval; Unix seconds, not after the open window.
+    /// @param signature 65 bytes r ‖ s ‖ v by the operator's account over the MerchantApproval
+    /// typed data of the caller, keccak256(blsKey) and validUntil.
+    /// @return merchantId the next id. Block k + 1 is the first that owes the merchant anything.
+    /// @dev An account that has left comes back under a new id after the next block, with any key
+    /// that was never another account's.
+    function register(
+        uint32 operatorId,
+        bytes calldata blsKey,
+        bytes calldata pop,
+        uint64 validUntil,
+        bytes calldata signature
+    ) external returns (uint32 merchantId);
+
+    /// @notice Reserves what the last block owes a merchant, so that the next can go without its
+    /// signature. At any time, by the operator's or the merchant's account.
+    /// @param leaf a leaf of the merchant in the last block that was neither locked nor withdrawn.
+    /// @param proof sibling hashes from the leaf up; pairs are hashed in sorted order.
+    /// @param vouchers what makes vouchers seen cover all entries and what is reserved already.
+    /// Those that aren't higher than what was seen are ignored.
+    /// @dev Refused while the merchant is missing or has a lock of an older block.
+    function lock(Leaf calldata leaf, bytes32[] calldata proof, SignedVoucher[] calldata vouchers)
+        external;
+
+    /// @notice Drops the lock of an older block of a merchant that has signed a later one since. At
+    /// any time, by anyone.
+    function unlock(Leaf calldata leaf) external;
+
+    /// @notice Notarizes block k + 1. By the operator's account in phases (0, gamma), once per
+    /// period.
+    /// @param root of the tree of leaves; not zero.
+    /// @param tau when the block was made: after the period's start, not in the future.
+    /// @param newlyMissing merchants that signed the last block and don't sign this one, strictly
+    /// increasing. All their leaves of the last block must be locked or withdrawn, unless they
+    /// joined after it.
+    /// @param returning merchants that were missing and sign again, strictly increasing.
+    /// @param keys the keys of both, in that order, 128 bytes each.
+    /// @param signature 256 bytes: the sum of the signatures (tag
+    /// BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_) of all Active merchants that aren't missing,
+    /// over the 32-byte digest of the Block typed data.
+    function notarize(
+        uint32 operatorId,
+        bytes32 root,
+        uint64 tau,
+        uint32[] calldata newlyMissing,
+        uint32[] calldata returning,
+        bytes calldata keys,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Pays the caller what is locked for it, else what the last block owes it. Open.
+    /// @param leaf the locked leaf where the caller is missing or was locked in the last block;
+    /// else a leaf of the last block, once.
+    /// @param proof as in lock; unused for a locked leaf.
+    /// @param vouchers as in lock; unused for a locked leaf. Each entry is paid up to what vouchers
+    /// cover beyond the reserves of others, `ShortPaid` tells when that is less.
+    /// @param to who is paid; not zero.
+    function withdraw(
+        Leaf calldata leaf,
+        bytes32[] calldata proof,
+        SignedVoucher[] calldata vouchers,
+        address to
+    ) external;
+
+    /// @notice The caller leaves an operator, and gives up what it hasn't withdrawn. Open.
+    /// @param blsKey the merchant's key; unused while it is missing.
+    /// @dev Refused with a lock left, and to merchant 1 of an active operator. Withdraw in the same
+    /// multicall.
+    function exit(uint32 operatorId, uint32 merchantId, bytes calldata blsKey) external;
+
+    /// @notice Puts out a merchant that has missed eta blocks in a row, by the operator's account.
+    /// Open. What was locked becomes credit of the merchant's account.
+    /// @param leaf a locked leaf of the merchant; with several locks, one call for each. Only the
+    /// ids count where nothing is locked.
+    /// @param account the merchant's.
+    function forceExit(Leaf calldata leaf, address account) external;
+
+    /// @notice Pays the caller's credit to `to`.
+    function claim(address to) external;
+
+    /// @notice The caller asks to move unspent deposit from one operator to another. Takes the bond
+    /// from the caller's allowance.
+    /// @param amount at most deposit - highest voucher of the channel; above zero.
+    /// @dev One at a time per channel, and none for a challenge period after a challenge succeeded.
+    function requestShift(uint32 from, uint32 to, uint96 amount) external;
+
+    /// @notice The same, signed by the consumer and sent by anyone; the bond is the consumer's.
+    /// @param request the ShiftRequest typed data; its nonce is nonces(consumer).
+    /// @param signature as in setDeviceKeyBySig.
+    function requestShiftBySig(ShiftRequest calldata request, bytes calldata signature) external;
+
+    /// @notice Lowers a pending shift to what a voucher leaves unspent, by anyone. The challenger
+    /// gets the bond.
+    function challengeShift(uint32 from, SignedVoucher calldata voucher) external;
+
+    /// @notice Completes a shift after its challenge period, and after a block of a period that
+    /// began after the request (or 90 days without one). In the open window of `from`, by anyone.
+    /// The bond goes back.
+    function finalizeShift(uint32 from, address consumer) external;
+
+    /// @notice The caller takes its pending shift back, and the bond.
+    function cancelShift(uint32 from) external;
+
+    /// @notice Several calls of the same caller in one transaction; all or none.
+    /// @param data ABI-encoded calls of this contract.
+    function multicall(bytes[] calldata data) external returns (bytes[] memory results);
 }

@@ -3,9 +3,10 @@ pragma solidity 0.8.37;
 
 import {IDatanet} from "./IDatanet.sol";
 import {BLS12381} from "./BLS12381.sol";
+import {BlsVerifier} from "./BlsVerifier.sol";
 import {DatanetStorage} from "./DatanetStorage.sol";
 import {Errors} from "./Errors.sol";
-import {Merchant, MerchantStatus, Operator, OperatorInfo, Timing} from "./Types.sol";
+import {Merchant, Operator, OperatorInfo, Timing} from "./Types.sol";
 
 /// @title The registry of operators, their server keys and their first merchant.
 /// @notice Moves no money. `_enrol` is the only way by which a BLS key gets into an aggregate key.
@@ -15,6 +16,9 @@ abstract contract Operators is DatanetStorage {
 
     /// @inheritdoc IDatanet
     address public immutable registrar;
+
+    /// @dev Made with this contract, so that nobody else chooses its code.
+    BlsVerifier internal immutable _bls = new BlsVerifier();
 
     constructor(address registrar_) {
         registrar = registrar_;
@@ -136,9 +140,9 @@ abstract contract Operators is DatanetStorage {
         }
     }
 
-    /// @dev Makes `account` the next merchant once it proved that it holds the key's secret.
+    /// @dev Makes `account` the next merchant once it proved that it holds the key's secret (D1).
     /// Without the proof a key chosen as (own key) - (all others) would sign for everybody; the
-    /// proof names the account, so that a copied one is of no use to another sender.
+    /// proof names the account, so that a copied one is of no use to another sender (D5).
     function _enrol(uint32 operatorId, address account, bytes calldata blsKey, bytes calldata pop)
         internal
         returns (uint32 merchantId)
@@ -146,26 +150,23 @@ abstract contract Operators is DatanetStorage {
         if (blsKey.length != BLS12381.G1_LENGTH || pop.length != BLS12381.G2_LENGTH) {
             revert Errors.Datanet_BlsCodingLength(blsKey.length, pop.length);
         }
-        // Infinity is a valid point of the subgroup, and its empty proof passes the pairing.
+        // D2: infinity is a valid point of the subgroup, and its empty proof passes the pairing.
         if (BLS12381.isInfinity(blsKey)) revert Errors.Datanet_BlsKeyInfinity();
         bytes32 pkHash = keccak256(blsKey);
-        if (_pkUsed[operatorId][pkHash]) revert Errors.Datanet_BlsKeyUsed(operatorId, pkHash);
-        bytes memory message = abi.encodePacked(
-            BLS12381.compress(blsKey), account, address(this), block.chainid, operatorId
-        );
-        if (!BLS12381.verify(blsKey, message, BLS12381.POP_TAG, pop)) {
+        // D4: a key is one account's for good; only that account comes back with it.
+        uint32 owner = _keyOwners[operatorId][pkHash];
+        if (owner != 0 && owner != _merchantIds[operatorId][account]) {
+            revert Errors.Datanet_BlsKeyUsed(operatorId, pkHash);
+        }
+        if (!_bls.provesPossession(blsKey, pop, account, operatorId)) {
             revert Errors.Datanet_PossessionInvalid(operatorId, account);
         }
 
         Operator storage o = _operators[operatorId];
         merchantId = ++o.merchantCount;
-        Merchant storage m = _merchants[operatorId][merchantId];
-        m.account = account;
-        m.status = MerchantStatus.Active;
-        m.pkHash = pkHash;
-        m.joinedAt = o.k + 1;
+        _merchants[operatorId][merchantId].joinedAt = uint40(o.k + 1);
         _merchantIds[operatorId][account] = merchantId;
-        _pkUsed[operatorId][pkHash] = true;
+        _keyOwners[operatorId][pkHash] = merchantId;
         emit MerchantRegistered(operatorId, merchantId, account, blsKey);
     }
 
@@ -181,13 +182,13 @@ abstract contract Operators is DatanetStorage {
     function _checkTiming(Timing calldata timing) private view {
         (uint256 beta, uint256 gamma, uint256 delta) = (timing.beta, timing.gamma, timing.delta);
         uint256 closed = gamma + 2 * delta;
-        if (timing.g0 > block.timestamp) revert Errors.Datanet_TimingOutOfBounds("g0");
-        if (delta == 0) revert Errors.Datanet_TimingOutOfBounds("delta");
-        if (gamma < 3 * delta) revert Errors.Datanet_TimingOutOfBounds("gamma");
-        if (beta < 2 * closed) revert Errors.Datanet_TimingOutOfBounds("beta");
-        if (timing.challenge < beta + closed) {
-            revert Errors.Datanet_TimingOutOfBounds("challenge");
-        }
-        if (timing.eta == 0) revert Errors.Datanet_TimingOutOfBounds("eta");
+        bytes32 field = 0;
+        if (timing.g0 > block.timestamp) field = "g0";
+        else if (delta == 0) field = "delta";
+        else if (gamma < 3 * delta) field = "gamma";
+        else if (beta < 2 * closed) field = "beta";
+        else if (timing.challenge < beta + closed) field = "challenge";
+        else if (timing.eta == 0) field = "eta";
+        if (field != 0) revert Errors.Datanet_TimingOutOfBounds(field);
     }
 }

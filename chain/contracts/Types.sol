@@ -51,39 +51,32 @@ struct Operator {
     string metadataURI;
 }
 
-enum MerchantStatus {
-    None,
-    Active,
-    Exited
-}
-
-/// @dev Every `…At` tag is a block number plus one, so that zero means never.
+/// @notice A payee of an operator, in one word. Active means joined and not exited.
+/// @dev Every `…At` and `missingSince` is a block number plus one, so that zero means never. A
+/// shard that is `settled` in the last block (shardsAt == k + 1) and `locked` was locked in it;
+/// settled and not locked, it was withdrawn; locked and not settled, it keeps a stale lock of an
+/// older block.
 struct Merchant {
-    address account;
-    MerchantStatus status;
-    /// Leaves of the merchant in the block that `shardsAt` names.
+    uint40 joinedAt;
+    uint40 exitedAt;
+    /// The first block in a row that the merchant didn't sign; zero while none is missed.
+    uint40 missingSince;
+    /// The block to which `shardCount` and `settled` belong.
+    uint40 shardsAt;
+    /// Leaves of the merchant in that block.
     uint16 shardCount;
-    uint64 shardsAt;
-    /// keccak256 of the key in its 128-byte EIP-2537 coding.
-    bytes32 pkHash;
-    uint64 joinedAt;
-    uint64 withdrawnAt;
-    uint64 lockedAt;
-    uint64 missingSince;
-    uint64 exitedAt;
+    /// Bit j: shard j was locked or withdrawn in that block.
+    uint40 settled;
+    /// Bit j: shard j has a lock, of whatever block.
+    uint40 locked;
 }
 
-struct Shard {
-    bytes32 lockHash;
-    uint64 lockedAt;
-    uint64 withdrawnAt;
-}
-
+/// @notice What one consumer has with one operator.
 /// @dev withdrawn + reserved <= highestVoucher <= deposit, always.
 struct Channel {
     /// D: all that was deposited for this consumer with this operator.
     uint128 deposit;
-    /// R: what absent merchants have locked.
+    /// R: what is locked for merchants.
     uint128 reserved;
     /// mu: the highest voucher the contract has seen.
     uint128 highestVoucher;
@@ -91,10 +84,22 @@ struct Channel {
     uint128 withdrawn;
 }
 
+/// @notice A channel as it is stored: `committed` stands in for `withdrawn`, so that a withdrawal
+/// from a block touches one word only.
+struct Account {
+    uint128 deposit;
+    uint128 reserved;
+    uint128 highestVoucher;
+    /// w + R.
+    uint128 committed;
+}
+
 struct Shift {
     uint32 to;
     uint96 amount;
+    /// Zero while no shift is pending.
     uint64 requestedAt;
+    /// The period of the paying operator in which the shift was requested.
     uint64 period;
     uint96 bond;
     /// No new request before this time (after a challenge that succeeded).
@@ -127,6 +132,26 @@ struct Voucher {
     address consumer;
     uint32 operator;
     uint96 amount;
+}
+
+/// @notice A voucher with its signature in the one form that is taken: r, and s with the parity of
+/// the curve point in its top bit (ERC-2098). The operator is given by the call.
+struct SignedVoucher {
+    address consumer;
+    uint96 amount;
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// @notice What one merchant is owed in a block; a shard of it where one leaf doesn't suffice.
+struct Leaf {
+    uint32 operator;
+    uint32 merchant;
+    uint16 shard;
+    uint16 shardCount;
+    /// Words of consumer (20 bytes) ‖ cumulative amount (12 bytes, above zero), strictly increasing
+    /// by consumer.
+    bytes32[] entries;
 }
 
 /// @notice Typed data: what merchants sign with BLS to notarize block k of a period.

@@ -10,6 +10,8 @@ import tokenArtifact from '../../chain/contracts/artifacts/TestToken.json' with 
 import { type Address, parseAddress } from '../../ethereum/address.ts'
 
 const START_TIMEOUT_MS = 30_000
+/** What a request for a shift puts down, in base units. */
+export const SHIFT_BOND = 10n ** 18n
 const errors = [datanetArtifact, tokenArtifact].map(({ abi }) => new Interface(abi))
 
 /** A running chain; `stop` ends it. */
@@ -58,7 +60,11 @@ export async function openLedger(hardfork = 'osaka'): Promise<Ledger> {
   const { wallet: sender } = await account(1)
   const token = await deploy(tokenArtifact, sender, [])
   const registrar = '0x0000000000000000000000000000000000000000'
-  const datanet = await deploy(datanetArtifact, sender, [await token.getAddress(), registrar])
+  const datanet = await deploy(datanetArtifact, sender, [
+    await token.getAddress(),
+    registrar,
+    SHIFT_BOND,
+  ])
   const contract = known(await datanet.getAddress())
   return { provider, chainId: 31_337n, token, datanet, contract, account, stop }
 }

@@ -8,21 +8,29 @@ import {BLS12381} from "../../chain/contracts/BLS12381.sol";
 
 /// @notice The cheatcodes of forge that these tests use.
 interface Vm {
+    function envOr(string calldata name, string calldata value)
+        external
+        view
+        returns (string memory);
     function addr(uint256 key) external pure returns (address);
     function chainId(uint256 id) external;
     function expectRevert() external;
     function expectRevert(bytes calldata data) external;
+    function expectEmit(address emitter) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectRevert(bytes4 selector) external;
     function parseJsonBytes(string calldata json, string calldata key)
         external
         pure
         returns (bytes memory);
     function prank(address sender) external;
+    function publicKeyP256(uint256 key) external pure returns (uint256 x, uint256 y);
     function readFile(string calldata path) external view returns (string memory);
     function sign(uint256 key, bytes32 digest)
         external
         pure
         returns (uint8 v, bytes32 r, bytes32 s);
+    function signP256(uint256 key, bytes32 digest) external pure returns (bytes32 r, bytes32 s);
     function warp(uint256 time) external;
 }
 
@@ -35,6 +43,7 @@ interface Mintable is IERC20 {
 abstract contract Base {
     Vm internal constant vm = Vm(0x7109709ECfa91a80626fF3989D68f67F5b1DD12D);
     uint256 internal constant START = 1_800_000_000;
+    uint96 internal constant BOND = 1000;
     uint256 internal constant ORDER =
         0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
     address internal constant G1MSM = address(0x0c);
@@ -51,7 +60,9 @@ abstract contract Base {
         internal
         returns (address created)
     {
-        string memory path = string.concat("chain/contracts/artifacts/", name, ".json");
+        // Mutants of the contract stand in another folder.
+        string memory folder = vm.envOr("DATANET_ARTIFACTS", "chain/contracts/artifacts");
+        string memory path = string.concat(folder, "/", name, ".json");
         bytes memory code = vm.parseJsonBytes(vm.readFile(path), ".bytecode");
         bytes memory init = abi.encodePacked(code, arguments);
         assembly ("memory-safe") {
@@ -66,7 +77,7 @@ abstract contract Base {
 
     function deployDatanet(IERC20 token, address registrar) internal returns (IDatanet) {
         vm.warp(START);
-        return IDatanet(deployArtifact("Datanet", abi.encode(token, registrar)));
+        return IDatanet(deployArtifact("Datanet", abi.encode(token, registrar, BOND)));
     }
 
     function keyOf(uint256 secret) internal view returns (bytes memory key) {

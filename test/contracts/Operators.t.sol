@@ -5,13 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {BLS12381} from "../../chain/contracts/BLS12381.sol";
 import {Errors} from "../../chain/contracts/Errors.sol";
 import {IDatanet} from "../../chain/contracts/IDatanet.sol";
-import {
-    Merchant,
-    MerchantStatus,
-    Operator,
-    OperatorInfo,
-    Timing
-} from "../../chain/contracts/Types.sol";
+import {Merchant, Operator, OperatorInfo, Timing} from "../../chain/contracts/Types.sol";
 import {Base} from "./Base.sol";
 
 /// @notice Operators.tree
@@ -39,9 +33,9 @@ contract OperatorsTest is Base {
         bytes32[3] memory words = BLS12381.pack(keyOf(7));
         check(keccak256(abi.encode(o.apkA)) == keccak256(abi.encode(words)), "I6 apkA");
         Merchant memory m = datanet.merchant(1, 1);
-        check(m.account == ALICE && m.status == MerchantStatus.Active, "merchant 1");
-        check(m.pkHash == keccak256(keyOf(7)) && m.joinedAt == 1, "tags");
-        check(datanet.merchant(1, 2).status == MerchantStatus.None, "merchant 2");
+        check(m.joinedAt == 1 && m.exitedAt == 0 && m.missingSince == 0, "merchant 1");
+        check(datanet.merchantIdOf(1, ALICE) == 1, "its account");
+        check(datanet.merchant(1, 2).joinedAt == 0, "merchant 2");
     }
 
     function test_Register_LetsOneAccountHaveSeveralOperators() external {

@@ -74,3 +74,30 @@ contract ReentrantToken is ERC20 {
         return super.transferFrom(from, to, amount);
     }
 }
+
+/// @notice Calls its recipient's or payer's plan back whenever it moves, as ERC-777 does.
+contract CallbackToken is ERC20 {
+    address private _target;
+    bytes private _plan;
+    /// @notice Whether the callback went through.
+    bool public succeeded;
+
+    constructor() ERC20("Callback", "CB") {}
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function planCall(address target, bytes calldata plan) external {
+        (_target, _plan) = (target, plan);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (_target == address(0)) return;
+        address target = _target;
+        _target = address(0);
+        (bool ok,) = target.call(_plan);
+        succeeded = succeeded || ok;
+    }
+}
