@@ -123,7 +123,8 @@ async function badNas(port: number, waitMs: number, fate: () => readonly number[
   return {
     async tell(said: Said, classText: string): Promise<void> {
       for (let delay = 0; delay < 60; delay++) {
-        // Ever more patient, as a NAS is: a disk that is slow to flush must not drown in repetitions.
+        // Ever more patient, as a NAS is: a disk that is slow to flush must not drown in
+        // repetitions.
         const patienceMs = waitMs * (1 + delay / 2)
         if (await askOnce(attributesOf(said, classText, delay), patienceMs)) return
       }
