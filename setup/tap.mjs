@@ -94,15 +94,11 @@ export function isSuccess(tally) {
 }
 
 async function runFiles(files, jobs, write) {
-  const tap = join(ROOT, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs')
-  const child = spawn(
-    process.execPath,
-    [tap, 'run', '--reporter=tap', `--jobs=${jobs}`, ...files],
-    {
-      cwd: ROOT,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+  const program = join(ROOT, 'setup', 'tap-files.mjs')
+  const child = spawn(process.execPath, [program, String(jobs), ...files], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const closed = new Promise((resolve) => child.on('close', resolve))
   const tally = await readTap(child.stdout, write)
   const code = await closed
