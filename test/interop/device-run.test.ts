@@ -218,9 +218,14 @@ t.test('one payer for one DIR; device pay --once after it', async (t) => {
   const paid = await once()
   t.equal(paid.code, 0, paid.errors)
   const { receipts } = JSON.parse(paid.out)
-  t.equal(receipts.length, 1)
+  // One, or a second where an interval ended while the first was paid.
+  t.ok([1, 2].includes(receipts.length), paid.out)
+  const credits = receipts.map(({ credited }: { credited: string }) => BigInt(credited))
   const after = BigInt((await sessionOf(account))?.['paid'] ?? 0)
-  t.equal(after - before, BigInt(receipts[0].credited))
+  t.equal(
+    after - before,
+    credits.reduce((sum: bigint, one: bigint) => sum + one, 0n),
+  )
   // Once, and not any more.
   await pause(2 * INTERVAL_MS)
   t.equal(BigInt((await sessionOf(account))?.['paid'] ?? 0), after)
