@@ -12,9 +12,10 @@ export type Schedule = (work: () => void, ms: number) => { cancel(): void }
 export interface Committer {
   /**
    * Resolves when everything that is in the ledger now is durable; rejects with the StorageError
-   * when that failed (it is tried again, and may still become durable).
+   * when that failed (it is tried again, and may still become durable). `canWait`: some
+   * milliseconds later will do, so that others can join.
    */
-  durable(): Promise<void>
+  durable(canWait?: boolean): Promise<void>
   /** The error that stands since the last attempt failed; undefined while the store works. */
   failed(): StorageError | undefined
   /** One last attempt to make everything durable; rejects where it fails. Nothing follows it. */
@@ -48,18 +49,26 @@ const byEventLoop: Schedule = (work, ms) => {
   return { cancel: () => clearTimeout(timer) }
 }
 
+/**
+ * A commit costs some 0.2 ms of CPU however little is in it. Logins come one by one, a millisecond
+ * of CPU each: so four share one, and a login takes tens of milliseconds anyway.
+ */
+const SHARED_MS = 4
+
 /** All who wait for one commit share this. */
 interface Waiters {
   readonly promise: Promise<void>
+  /** All of them. */
+  canWait: boolean
   resolve(): void
   reject(error: StorageError): void
 }
 
-function newWaiters(): Waiters {
+function newWaiters(canWait = false): Waiters {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   // A commit may fail with nobody waiting for it: the error is told by onError.
   promise.catch(() => {})
-  return { promise, resolve, reject }
+  return { promise, canWait, resolve, reject }
 }
 
 function isEmpty(changes: Changes): boolean {
@@ -144,8 +153,13 @@ export function createCommitter(o: CommitterOptions): Committer {
       if (closing) return
       if (error !== undefined) soon = schedule(start, retryMs)
       // Not at once: a store that never leaves this turn would let nothing else run.
-      else if (waiters !== undefined) gather(GATHER_TURNS)
+      else if (waiters !== undefined) plan(waiters)
     })
+  }
+
+  function plan({ canWait }: Waiters): void {
+    if (canWait) soon = schedule(start, SHARED_MS)
+    else gather(GATHER_TURNS)
   }
 
   /** Commits after the first turn that brings nobody new. */
@@ -158,12 +172,17 @@ export function createCommitter(o: CommitterOptions): Committer {
   }
 
   return {
-    durable() {
+    durable(canWait = false) {
       if (error !== undefined) return Promise.reject(error)
       if (closing) return Promise.reject(new StorageError('failed', 'the server is stopping'))
-      waiters ??= newWaiters()
+      waiters ??= newWaiters(canWait)
       asked += 1
-      if (running === undefined && soon === undefined) gather(GATHER_TURNS)
+      const isSooner = waiters.canWait && !canWait
+      if (isSooner) waiters.canWait = false
+      if (running === undefined && (soon === undefined || isSooner)) {
+        soon?.cancel()
+        plan(waiters)
+      }
       return waiters.promise
     },
     failed: () => error,

@@ -116,7 +116,13 @@ async function startContestant(
       values.profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', values.profile]
     const ports = await freePorts()
     const where = { directory: join(directory, name), secret, ports, cpu: 0 }
-    const options = { ...where, fragmentSize: 1400, terms: TERMS, nodeArguments }
+    const options = {
+      ...where,
+      fragmentSize: 1400,
+      perMinute: '0.000001',
+      terms: TERMS,
+      nodeArguments,
+    }
     const server = await startOurs(options)
     const classes = await openSessions(options, server, sessions).catch(async (error) => {
       await server.stop()

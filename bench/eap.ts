@@ -201,6 +201,7 @@ async function main(): Promise<void> {
     directory: join(directory, 'datanet'),
     secret: randomBytes(18).toString('base64url'),
     fragmentSize: FRAGMENT_SIZE,
+    perMinute: '0',
     cpu: 0,
     ports: await freePorts(),
     nodeArguments:

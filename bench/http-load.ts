@@ -61,7 +61,8 @@ async function openConnection(target: Target, localAddress: string): Promise<Con
       return new Promise((resolve, reject) => {
         waiting = resolve
         failed = reject
-        socket.write(request)
+        if (socket.destroyed) reject(new Error('the server had closed an idle connection'))
+        else socket.write(request)
       })
     },
     close() {
@@ -127,7 +128,8 @@ export function openLoop(
     const done = Promise.withResolvers<Answer[]>()
     const serve = (): void => {
       while (idle.length > 0 && due.length > 0) {
-        const connection = idle.pop()
+        // In turn: the server closes a connection that says nothing for seconds.
+        const connection = idle.shift()
         const first = due.shift()
         if (connection === undefined || first === undefined) return
         connection.exchange(first.request).then((answer) => {

@@ -29,6 +29,8 @@ export interface OursOptions {
   readonly fragmentSize: number
   readonly cpu?: number
   readonly ports: OursPorts
+  /** Token per minute; "0": sessions that nobody pays leave no debts behind. */
+  readonly perMinute: string
   /** More terms of the tariff, as YAML after a comma: how long a session lives without payments. */
   readonly terms?: string
   /** Extra arguments of node, such as --cpu-prof. */
@@ -83,7 +85,7 @@ export async function startOurs(options: OursOptions): Promise<RunningServer> {
   return server
 }
 
-function configText({ ports, secret, fragmentSize, terms = '' }: OursOptions): string {
+function configText({ ports, secret, fragmentSize, perMinute, terms = '' }: OursOptions): string {
   return `operator: { name: Bench }
 radius:
   auth: 127.0.0.1:${ports.auth}
@@ -93,7 +95,7 @@ eap: { fragment_size: ${fragmentSize} }
 clients:
   - { name: bench, ipaddr: 127.0.0.1, secret: ${secret}, nas_type: hostapd }
 tariffs:
-  standard: { per_minute: "0.000001", per_megabyte: "0.000001"${terms} }
+  standard: { per_minute: "${perMinute}", per_megabyte: "0.000001"${terms} }
 sessions: { per_account: 10000 }
 admission: { newcomers_per_client: 100000 }
 http: { listen: "127.0.0.1:${ports.http}" }

@@ -266,7 +266,7 @@ async function accept(
     return refuse('insufficient-escrow', 'the chain took escrow back since the decision')
   }
   try {
-    await deps.committer.durable()
+    await deps.committer.durable(true)
   } catch (error) {
     if (!(error instanceof StorageError)) throw error
     deps.ledger.close(session.id, 'abandoned', deps.now())

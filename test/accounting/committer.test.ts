@@ -11,6 +11,9 @@ import * as f from './store-fixtures.ts'
 const FULL = new StorageError('disk-full', 'the disk is full')
 const LOCKED = new StorageError('locked', 'the store is locked')
 
+/** How long who can wait does. */
+const SHARED_MS = 4
+
 /** Lets everything happen that needs no clock. */
 const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve()
@@ -144,6 +147,44 @@ t.test('those who come while a commit runs share the next', async (t) => {
   t.same(asked[1]?.numbers, [2, 3])
   await asked[1]?.answer()
   t.same(await states(two, three), ['done', 'done'])
+})
+
+t.test('who can wait shares the commit of who comes later', async (t) => {
+  const { committer, change, fire, asked, states } = rig()
+  change(1)
+  const patient = committer.durable(true)
+  t.notOk(await fire(0), 'not with the next turn')
+  change(2)
+  const another = committer.durable(true)
+  t.ok(await fire(SHARED_MS))
+  t.same(asked[0]?.numbers, [1, 2])
+  change(3)
+  const third = committer.durable(true)
+  await asked[0]?.answer()
+  t.same(await states(patient, another, third), ['done', 'done', 'pending'])
+  t.notOk(await fire(0))
+  change(4)
+  const hurried = committer.durable()
+  t.notOk(await fire(SHARED_MS), 'its timer is off')
+  t.ok(await fire(0))
+  t.same(asked[1]?.numbers, [3, 4])
+  await asked[1]?.answer()
+  t.same(await states(third, hurried), ['done', 'done'])
+})
+
+t.test('one in a hurry while a commit runs: the next follows at once', async (t) => {
+  const { committer, change, fire, asked, states } = rig()
+  change(1)
+  committer.durable().catch(() => {})
+  await fire(0)
+  change(2)
+  const patient = committer.durable(true)
+  const hurried = committer.durable()
+  await asked[0]?.answer()
+  t.ok(await fire(0))
+  t.same(asked[1]?.numbers, [2])
+  await asked[1]?.answer()
+  t.same(await states(patient, hurried), ['done', 'done'])
 })
 
 t.test('nothing to write: no transaction', async (t) => {

@@ -126,7 +126,8 @@ export async function createWorld(seed: string, options: WorldOptions) {
       schedule(work, ms) {
         let isOff = false
         const run = (): void => void (isOff || made.isDead || work())
-        if (ms === 0) queueMicrotask(run)
+        // Who waits for others to join does so for far less than the grid.
+        if (ms < GRID_MS) queueMicrotask(run)
         else after(ms, async () => void run())
         return {
           cancel() {
