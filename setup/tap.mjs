@@ -11,9 +11,13 @@ import { Parser } from 'tap-parser'
 import { stringify } from 'yaml'
 import { finish, isProgram, ROOT } from './processes.mjs'
 
+/** Files at once, of those that compute and of those that wait. */
 const JOBS = 2
-/** A test file with this comment near its top measures time and must have the machine to itself. */
-const ALONE = /^\/\/ Runs alone: \S/m
+/**
+ * A test file with this comment near its top spends most of its time waiting for real seconds to
+ * pass: it runs beside those that need the processor.
+ */
+const WAITS = /^\/\/ Mostly waits: \S/m
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Tally */
 
@@ -112,17 +116,13 @@ async function runFiles(files, jobs, write) {
 async function main(words) {
   const write = (text) => process.stdout.write(text)
   const files = words.filter((word) => !word.startsWith('--'))
-  const alone = files.filter((file) =>
-    ALONE.test(readFileSync(join(ROOT, file), 'utf8').slice(0, 1000)),
+  const waiting = files.filter((file) =>
+    WAITS.test(readFileSync(join(ROOT, file), 'utf8').slice(0, 1000)),
   )
-  const together = files.filter((file) => !alone.includes(file))
+  const computing = files.filter((file) => !waiting.includes(file))
   const total = { passed: 0, failed: 0, skipped: 0 }
-  for (const [group, jobs] of [
-    [together, JOBS],
-    [alone, 1],
-  ]) {
-    if (group.length === 0) continue
-    const tally = await runFiles(group, jobs, write)
+  const groups = [computing, waiting].filter((group) => group.length > 0)
+  for (const tally of await Promise.all(groups.map((group) => runFiles(group, JOBS, write)))) {
     for (const key of Object.keys(total)) total[key] += tally[key]
   }
   if (words.includes('--checks-failed')) {

@@ -1,6 +1,7 @@
 // The payer as a process against the real server: sessions that live for as long as they are paid,
 // kill -9 in the middle, answers that are lost on the way, two devices of one account. Whatever
 // happens, the operator's books and the device's agree, and nothing is paid twice.
+// Mostly waits: for sessions to be paid for some intervals.
 
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'

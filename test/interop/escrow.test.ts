@@ -1,5 +1,6 @@
 // Admission follows the chain while the server runs: a deposit, an outage, a reorg, and 50 joins at
 // once.
+// Mostly waits: for the chain, and for it to be away long enough.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

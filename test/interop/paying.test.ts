@@ -1,6 +1,7 @@
 // The whole of it on a real access point and a real supplicant: hostapd and wpa_supplicant on a
 // virtual cable, our server, `device run`. A session lives while it is paid; when the payer stops,
 // hostapd is told to put it off; it comes back only after its arrears are paid.
+// Mostly waits: for a minute of payments.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
