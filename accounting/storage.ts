@@ -51,6 +51,20 @@ export interface NasHistory {
   readonly disputed: number
 }
 
+/** One movement of money to the merchant of a session, as the journal has it. */
+export interface MerchantCredit {
+  /** Rises with each entry; a merged entry keeps the highest. */
+  readonly number: number
+  readonly atMs: number
+  /** Whose access point it was. */
+  readonly merchant: Address
+  /** The consumer. */
+  readonly account: Address
+  readonly session: string
+  /** Base units, above 0. */
+  readonly amount: bigint
+}
+
 /** How many rows prune() took away. */
 export interface Pruned {
   readonly records: number
@@ -68,6 +82,20 @@ export interface Storage {
   commit(changes: Changes): Promise<void>
   sessions(page: Page): Promise<readonly Session[]>
   journal(page: Page): Promise<readonly JournalEntry[]>
+  /**
+   * What merchants were credited in entries above this number (0: all), ascending, at most `limit`
+   * (10,000): fewer mean that there are no more. Account credit of no merchant is left out.
+   */
+  creditsSince(number: number, limit: number): Promise<readonly MerchantCredit[]>
+  /**
+   * Credits of one merchant, newest first, from entries below `before`. Looks through a bounded
+   * part of the journal, so it may find few or none and more all the same: `next` is the `before`
+   * to go on with, undefined at the journal's beginning.
+   */
+  creditsOf(
+    merchant: Address,
+    before: number | undefined,
+  ): Promise<{ readonly credits: readonly MerchantCredit[]; readonly next: number | undefined }>
   disputes(page: Page): Promise<readonly Dispute[]>
   authorizations(page: Page): Promise<readonly DynamicAuthorization[]>
   records(page: Page & { readonly session?: string }): Promise<readonly AccountingRecord[]>
@@ -79,9 +107,10 @@ export interface Storage {
    * Makes what is older than this less, in small steps beside commits: removes accounting records,
    * but for those of sessions that are open or owe, and joins the journal entries of each settled
    * session (and of each account without one) into the newest. No sum of money changes. One at a
-   * time; throws StorageError, and then may have done a part.
+   * time; throws StorageError, and then may have done a part. Entries since `journalBeforeMs` are
+   * left alone, where that is earlier.
    */
-  prune(beforeMs: number): Promise<Pruned>
+  prune(beforeMs: number, journalBeforeMs?: number): Promise<Pruned>
   close(): Promise<void>
 }
 

@@ -202,7 +202,7 @@ export async function openPostgresStore(url: string, o: PostgresOptions = {}): P
   return {
     ...storeReader(query),
     commit: (changes) => exclusive(() => commit(changes)),
-    prune: (beforeMs) => pruneBy({ query, removeRecords, mergeEntries }, beforeMs),
+    prune: (...before) => pruneBy({ query, removeRecords, mergeEntries }, ...before),
     async close() {
       await tail
       await dropWriter()

@@ -69,7 +69,9 @@ function mergesOf(rows: readonly Row[]): Merge[] {
   const merges: Merge[] = []
   for (const entries of bySession.values()) {
     if (entries.length === 1) continue
-    const numbers = entries.map((row) => Number(row['number']))
+    // The highest stays: whoever has read up to some number must find every later one above it,
+    // and a database gives the number of a removed last row again.
+    const numbers = entries.map((row) => Number(row['number'])).sort((a, b) => a - b)
     const vouchers = entries.map((row) => BigInt(String(row['voucher'])))
     merges.push({
       keep: numbers.at(-1) ?? 0,
@@ -118,7 +120,11 @@ async function mergeJournal(steps: PruneSteps, beforeMs: number): Promise<number
 }
 
 /** Storage.prune, for a store that can do these steps. */
-export async function pruneBy(steps: PruneSteps, beforeMs: number): Promise<Pruned> {
+export async function pruneBy(
+  steps: PruneSteps,
+  beforeMs: number,
+  journalBeforeMs = beforeMs,
+): Promise<Pruned> {
   const records = await pruneRecords(steps, beforeMs)
-  return { records, entries: await mergeJournal(steps, beforeMs) }
+  return { records, entries: await mergeJournal(steps, Math.min(beforeMs, journalBeforeMs)) }
 }

@@ -12,7 +12,7 @@ import type {
   Session,
   TariffVersion,
 } from './session.ts'
-import type { Page, Storage } from './storage.ts'
+import type { MerchantCredit, Page, Storage } from './storage.ts'
 import { sessionOf, tariffOf } from './store-body.ts'
 import type { Tariff } from './tariff.ts'
 
@@ -23,6 +23,9 @@ export type Query = (sql: string, parameters: readonly (string | number)[]) => P
 
 /** What is listed at once at most: a page is held in memory, and sent, whole. */
 const PAGE_MAX = 10_000
+/** Entries that are looked through for one merchant's: the journal has no index by merchant. */
+const SCAN_MAX = 50_000
+const CREDITS_PAGE = 1_000
 
 const asText = (value: unknown): string | undefined => (value === null ? undefined : String(value))
 const asNumber = (value: unknown): number | undefined =>
@@ -92,6 +95,34 @@ function readJournal(row: Row): JournalEntry {
     amount: BigInt(String(row['amount'])),
     voucher: BigInt(String(row['voucher'])),
   }
+}
+
+/** Entries that name a session name its merchant; those of the account's own credit do neither. */
+const CREDITS = `SELECT number, at, merchant, account, session, amount FROM journal
+  WHERE merchant IS NOT NULL AND session IS NOT NULL`
+
+function readCredit(row: Row): MerchantCredit {
+  return {
+    number: Number(row['number']),
+    atMs: Number(row['at']),
+    merchant: mustAddress(row['merchant']),
+    account: mustAddress(row['account']),
+    session: String(row['session']),
+    amount: BigInt(String(row['amount'])),
+  }
+}
+
+async function creditsOf(query: Query, merchant: Address, before: number | undefined) {
+  const [newest] = await query('SELECT max(number) AS number FROM journal', [])
+  const top = before ?? (asNumber(newest?.['number'] ?? null) ?? 0) + 1
+  const from = Math.max(0, top - SCAN_MAX)
+  const rows = await query(
+    `${CREDITS} AND merchant = ? AND number >= ? AND number < ? ORDER BY number DESC LIMIT ?`,
+    [merchant, from, top, CREDITS_PAGE],
+  )
+  const credits = rows.map(readCredit)
+  const reached = rows.length < CREDITS_PAGE ? from : (credits.at(-1)?.number ?? from)
+  return { credits, next: reached > 0 ? reached : undefined }
 }
 
 function readRecord(row: Row): AccountingRecord {
@@ -247,6 +278,12 @@ export function storeReader(query: Query): Omit<Storage, 'commit' | 'prune' | 'c
     },
     sessions: async (o) => readSessions(await page(query, 'sessions', 'started_at', o)),
     journal: async (o) => (await page(query, 'journal', 'at', o)).map(readJournal),
+    async creditsSince(number, limit) {
+      const most = Math.max(1, Math.min(limit, PAGE_MAX))
+      const sql = `${CREDITS} AND number > ? ORDER BY number LIMIT ?`
+      return (await query(sql, [number, most])).map(readCredit)
+    },
+    creditsOf: (merchant, before) => creditsOf(query, merchant, before),
     disputes: async (o) => (await page(query, 'disputes', 'at', o)).map(readDispute),
     authorizations: async (o) =>
       (await page(query, 'authorizations', 'at', o)).map(readAuthorization),

@@ -215,7 +215,7 @@ export async function openSqliteStore(path: string): Promise<Storage> {
       guarded(() => inTransaction(database, () => tables.forEach(write)))
       stored.note(changes.sessions)
     },
-    prune: (beforeMs) => pruneBy({ query, removeRecords, mergeEntries }, beforeMs),
+    prune: (...before) => pruneBy({ query, removeRecords, mergeEntries }, ...before),
     async close() {
       if (database.isOpen) database.close()
       unlock()

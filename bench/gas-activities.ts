@@ -1,7 +1,7 @@
 // The gas of published activities, with evidence by an attestor and by a device's P-256 key.
 // Called by gas-scenario.ts.
 
-import { createSign, generateKeyPairSync } from 'node:crypto'
+import { p256 } from '@noble/curves/nist.js'
 import { AbiCoder, Contract, TypedDataEncoder, type TypedDataField } from 'ethers'
 import activitiesArtifact from '../chain/contracts/artifacts/Activities.json' with { type: 'json' }
 import attestorArtifact from '../chain/contracts/artifacts/AttestorVerifier.json' with {
@@ -9,11 +9,10 @@ import attestorArtifact from '../chain/contracts/artifacts/AttestorVerifier.json
 }
 import deviceArtifact from '../chain/contracts/artifacts/DeviceVerifier.json' with { type: 'json' }
 import { signDigest } from '../ethereum/signature.ts'
-import type { Market, Party } from './gas-market.ts'
+import { uintWord } from '../ethereum/typed-data.ts'
+import { hex, type Market, type Party } from './gas-market.ts'
 
 const OPERATOR = 1
-/** Half the order of P-256: the contract takes the lower of the two values of s. */
-const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 const uint64 = (name: string): TypedDataField => ({ name, type: 'uint64' })
 const ACTIVITY: TypedDataField[] = [
   { name: 'consumer', type: 'address' },
@@ -82,9 +81,9 @@ export async function measureActivities(
   }
   row('`publishActivity`, one attestor', await publish(1, attest))
 
-  const device = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const { x = '', y = '' } = device.publicKey.export({ format: 'jwk' })
-  const [qx, qy] = [x, y].map((part) => `0x${Buffer.from(part, 'base64url').toString('hex')}`)
+  const device = uintWord(9_000)
+  const point = p256.getPublicKey(device, false)
+  const [qx, qy] = [point.subarray(1, 33), point.subarray(33)].map(hex)
   const enrolment = {
     ...{ operator: OPERATOR, consumer: consumer.address, qx, qy },
     validUntil: market.now() + 1_000,
@@ -94,13 +93,10 @@ export async function measureActivities(
   const signatures = [await attestor.wallet.signTypedData(devicesDomain, types, enrolment)]
   const args = [OPERATOR, consumer.address, qx, qy, enrolment.validUntil, signatures]
   row('`enrol` of a device', await market.send(operator, devices, 'enrol', ...args))
-  const byDevice = (digest: Buffer): string => {
-    const options = { key: device.privateKey, dsaEncoding: 'ieee-p1363' } as const
-    const signature = createSign('sha256').update(digest).sign(options)
-    const r = signature.toString('hex', 0, 32)
-    const s = BigInt(`0x${signature.toString('hex', 32)}`)
-    const low = s > ORDER / 2n ? ORDER - s : s
-    return `${qx}${qy?.slice(2)}${r}${low.toString(16).padStart(64, '0')}`
-  }
+  // SHA-256 of the digest, the lower s, and no randomness (RFC 6979).
+  const byDevice = (digest: Buffer): string =>
+    `${qx}${qy?.slice(2)}${hex(p256.sign(digest, device, { lowS: true })).slice(2)}`
   row("`publishActivity`, a device's P-256 key", await publish(2, byDevice))
+  const revoked = [OPERATOR, consumer.address, qx, qy]
+  row('`revoke` of a device', await market.send(consumer, devices, 'revoke', ...revoked))
 }

@@ -11,13 +11,13 @@ import { leafHash } from '../chain/payplace/leaf.ts'
 import { proofOf, rootOf, treeOf } from '../chain/payplace/tree.ts'
 import { type Address, parseAddress } from '../ethereum/address.ts'
 import { type Domain, payPlaceDomain, uintWord } from '../ethereum/typed-data.ts'
-import { type Ledger, openLedger } from '../test/chain-live/ledger.ts'
+import { type Ledger, openLedger, reasonOf } from '../test/chain-live/ledger.ts'
 
 const { G2, longSignatures } = bls12_381
 const ORDER = bls12_381.fields.Fr.ORDER
 const SIGNATURE_TAG = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_'
 /** EIP-7825: no transaction may use more. */
-const GAS_LIMIT = 16_777_216
+const GAS_LIMIT = '0x1000000'
 /** Seconds; eta is small so that a merchant can be put out soon. */
 export const TIMING = { beta: 1_000, gamma: 300, delta: 50, challenge: 2_000, eta: 1 }
 
@@ -45,6 +45,15 @@ export interface Block {
   proof(merchant: number): string[]
 }
 
+/** A call that a transaction made, at whatever depth. */
+export interface InnerCall {
+  readonly to: string
+  /** With its own calls, without what it costs to call it. */
+  readonly gas: number
+  /** The first four bytes of its data, 0x-hex. */
+  readonly selector: string
+}
+
 /** A running chain with the contract and one second at which the next transaction happens. */
 export interface Market {
   readonly ledger: Ledger
@@ -56,20 +65,28 @@ export interface Market {
   now(): number
   /** Gas of a whole transaction; throws where it is refused. */
   send(from: Party, to: Contract, name: string, ...args: unknown[]): Promise<number>
+  /** The calls inside the transaction that was sent last, precompiles among them. */
+  calls(): Promise<InnerCall[]>
   stop(): Promise<void>
 }
 
-const hex = (bytes: Uint8Array): string => `0x${Buffer.from(bytes).toString('hex')}`
+export const hex = (bytes: Uint8Array): string => `0x${Buffer.from(bytes).toString('hex')}`
+
+/** Far enough ahead for years: the time stands in signed messages, whose zero bytes are cheaper. */
+const G0 = 2_000_000_000
 
 export async function openMarket(): Promise<Market> {
   const ledger = await openLedger()
-  const head = await ledger.provider.getBlock('latest')
-  const g0 = (head?.timestamp ?? 0) + 1
-  let time = g0
+  const { provider } = ledger
+  await provider.send('evm_setNextBlockTimestamp', [G0])
+  await provider.send('evm_mine', [])
+  await provider.send('anvil_autoImpersonateAccount', [true])
+  let time = G0 + 1
+  let last = ''
   const parties = new Map<number, Promise<Party>>()
   return {
     ledger,
-    g0,
+    g0: G0,
     domain: payPlaceDomain(ledger.chainId, ledger.contract),
     party(number) {
       const made = parties.get(number) ?? makeParty(ledger, number)
@@ -77,20 +94,55 @@ export async function openMarket(): Promise<Market> {
       return made
     },
     at(period, phase) {
-      time = Math.max(time, g0 + period * TIMING.beta + phase)
+      time = Math.max(time, G0 + period * TIMING.beta + phase)
     },
     now: () => time,
     async send(from, to, name, ...args) {
-      await ledger.provider.send('evm_setNextBlockTimestamp', [time])
+      await provider.send('evm_setNextBlockTimestamp', [time])
       time += 1
-      const method = (to.connect(from.wallet) as Contract).getFunction(name)
-      const sent = await method.send(...args, { gasLimit: GAS_LIMIT })
-      const receipt = await sent.wait()
-      if (receipt === null) throw new Error(`${name} has no receipt`)
-      return Number(receipt.gasUsed)
+      const data = to.interface.encodeFunctionData(name, args)
+      const call = { from: from.address, to: await to.getAddress(), data, gas: GAS_LIMIT }
+      last = await provider.send('eth_sendTransaction', [call])
+      const receipt = await receiptOf(ledger, last)
+      if (receipt.status === '0x1') return Number(receipt.gasUsed)
+      const why = await provider.send('eth_call', [call, receipt.blockNumber]).catch(reasonOf)
+      throw new Error(`${name} was refused: ${why}`)
+    },
+    async calls() {
+      const options = { tracer: 'callTracer' }
+      return flat(await provider.send('debug_traceTransaction', [last, options]))
     },
     stop: () => ledger.stop(),
   }
+}
+
+interface Receipt {
+  readonly status: string
+  readonly gasUsed: string
+  readonly blockNumber: string
+}
+
+/** The block is made at once, but a moment after the answer. */
+async function receiptOf({ provider }: Ledger, hash: string): Promise<Receipt> {
+  for (;;) {
+    const receipt = await provider.send('eth_getTransactionReceipt', [hash])
+    if (receipt !== null) return receipt
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+interface Traced {
+  readonly to: string
+  readonly gasUsed: string
+  readonly input: string
+  readonly calls?: readonly Traced[]
+}
+
+function flat({ calls = [] }: Traced): InnerCall[] {
+  return calls.flatMap((call) => [
+    { to: call.to, gas: Number(call.gasUsed), selector: call.input.slice(0, 10) },
+    ...flat(call),
+  ])
 }
 
 async function makeParty(ledger: Ledger, number: number): Promise<Party> {

@@ -1,29 +1,45 @@
 // The life of a market with everything that costs gas in it, one function after the other. Owns
 // the order of things and what each row is called. Called by gas.ts.
 
-import { type Contract, keccak256, type TypedDataField } from 'ethers'
+import { keccak256, type TypedDataField } from 'ethers'
+import { type Address, parseAddress } from '../ethereum/address.ts'
+import { measureAccounts } from './gas-accounts.ts'
 import { measureActivities } from './gas-activities.ts'
 import {
   type Block,
   keyAndProof,
   keyOf,
-  type Leaf,
-  type Market,
   makeBlock,
-  notarization,
   openMarket,
   type Party,
   TIMING,
 } from './gas-market.ts'
+import { keyParts, type PartRow, possessionPart, stepPart, verificationParts } from './gas-parts.ts'
 import type { GasRow } from './gas-report.ts'
+import {
+  domainOf,
+  LARGE,
+  leafAndProof,
+  merchantAt,
+  notarize,
+  OPEN,
+  OPERATOR,
+  OTHERS,
+  openScene,
+  owe,
+  partyAt,
+  type Scene,
+  send,
+  TOKENS,
+  voucherOf,
+  vouchers,
+  withdraw,
+} from './gas-scene.ts'
 
-const TOKENS = 10n ** 18n
-const OPERATOR = 1
-/** Merchants 2 to 9; merchant 1 is the operator. */
-const LAST_MERCHANT = 9
-/** The largest leaf. */
-const LARGE = 400
-const OPEN = TIMING.gamma + TIMING.delta + 1
+/** Merchants 2 to 10; merchant 1 is the operator. */
+const LAST_MERCHANT = 10
+/** Leaves of a large block. */
+const MANY_LEAVES = 1_024
 const EIP_7825 = 16_777_216
 
 const APPROVAL: TypedDataField[] = [
@@ -31,11 +47,6 @@ const APPROVAL: TypedDataField[] = [
   { name: 'account', type: 'address' },
   { name: 'pkHash', type: 'bytes32' },
   { name: 'validUntil', type: 'uint64' },
-]
-const VOUCHER: TypedDataField[] = [
-  { name: 'consumer', type: 'address' },
-  { name: 'operator', type: 'uint32' },
-  { name: 'amount', type: 'uint96' },
 ]
 const SHIFT_REQUEST: TypedDataField[] = [
   { name: 'consumer', type: 'address' },
@@ -46,20 +57,14 @@ const SHIFT_REQUEST: TypedDataField[] = [
   { name: 'deadline', type: 'uint64' },
 ]
 
-interface Scene {
-  readonly market: Market
-  readonly operator: Party
-  readonly merchants: Map<number, Party>
-  readonly absent: Set<number>
-  readonly consumers: readonly Party[]
-  row(what: string, gas: number, more?: Omit<GasRow, 'what' | 'gas'>): void
-  k: number
-  period: number
-  block: Block | undefined
+/** Every transaction, and steps inside of them. */
+export interface Measured {
+  readonly rows: readonly GasRow[]
+  readonly parts: readonly PartRow[]
 }
 
-/** Runs everything once and returns the table. */
-export async function measureGas(): Promise<GasRow[]> {
+/** Runs everything once; the same numbers each time. */
+export async function measureGas(): Promise<Measured> {
   const rows: GasRow[] = []
   const market = await openMarket()
   try {
@@ -72,49 +77,12 @@ export async function measureGas(): Promise<GasRow[]> {
     await shifting(scene)
     const consumer = partyAt(scene, 5)
     await measureActivities(market, scene.operator, consumer, scene.row)
-    return rows
+    const two = [partyAt(scene, 4), partyAt(scene, 2)] as const
+    await measureAccounts(market, scene.operator, two, scene.row)
+    return { rows, parts: scene.parts }
   } finally {
     await market.stop()
   }
-}
-
-async function openScene(market: Market, rows: GasRow[]): Promise<Scene> {
-  const operator = await market.party(1)
-  const consumers = await Promise.all(
-    Array.from({ length: LARGE }, (_, i) => market.party(100 + i)),
-  )
-  return {
-    market,
-    operator,
-    merchants: new Map([[1, operator]]),
-    absent: new Set(),
-    consumers,
-    row: (what, gas, more = {}) => rows.push({ what, gas, ...more }),
-    k: 0,
-    period: 0,
-    block: undefined,
-  }
-}
-
-function send(scene: Scene, from: Party, name: string, ...args: unknown[]): Promise<number> {
-  return scene.market.send(from, scene.market.ledger.datanet, name, ...args)
-}
-
-function partyAt(scene: Scene, index: number): Party {
-  const party = scene.consumers[index]
-  if (party === undefined) throw new RangeError(`no consumer ${index}`)
-  return party
-}
-
-function merchantAt(scene: Scene, id: number): Party {
-  const party = scene.merchants.get(id)
-  if (party === undefined) throw new RangeError(`no merchant ${id}`)
-  return party
-}
-
-function domainOf(market: Market) {
-  const { chainId, contract } = market.ledger
-  return { name: 'PayPlace', version: '1', chainId, verifyingContract: contract }
 }
 
 async function registering(scene: Scene): Promise<void> {
@@ -138,6 +106,7 @@ async function registering(scene: Scene): Promise<void> {
     const gas = await register(scene, merchant)
     scene.merchants.set(id, merchant)
     if (id === 2) row('`register`, first merchant', gas, { target: 400_000 })
+    if (id === 2) scene.parts.push(possessionPart(await market.calls()))
     if (id === 3) row('`register`, next merchant', gas, { target: 320_000 })
   }
 }
@@ -157,130 +126,94 @@ async function register(scene: Scene, merchant: Party): Promise<number> {
   return send(scene, merchant, 'register', OPERATOR, key, proof, validUntil, signature)
 }
 
+function parsed(text: string): Address {
+  const address = parseAddress(text)
+  if (address === undefined) throw new Error(`${text} is no address`)
+  return address
+}
+
 async function depositing(scene: Scene): Promise<void> {
   const { market, operator, row } = scene
   const { token, contract } = market.ledger
-  const deployer = token.runner
+  const minter = { ...operator, address: parsed(await token.getFunction('minter')()) }
   for (const party of [operator, ...scene.consumers.slice(0, 6)]) {
-    await (token.connect(deployer) as Contract)
-      .getFunction('mint')
-      .send(party.address, 10_000n * TOKENS)
+    await market.send(minter, token, 'mint', party.address, 10_000n * TOKENS)
     await market.send(party, token, 'approve', contract, 2n ** 256n - 1n)
   }
   const first = partyAt(scene, 0)
   const parts = [{ operator: OPERATOR, amount: TOKENS }]
   row('`deposit`, first of a consumer', await send(scene, first, 'deposit', parts))
   row('`deposit`, next', await send(scene, first, 'deposit', parts))
-  for (const consumer of scene.consumers) {
+  for (const consumer of [...scene.consumers, ...scene.others]) {
     await send(scene, operator, 'depositFor', consumer.address, parts)
   }
-}
-
-/** What everybody is owed from now on: `amounts` by merchant, the same of so many consumers. */
-function owe(scene: Scene, amounts: ReadonlyMap<number, readonly [bigint, number]>): Block {
-  return makeBlock(
-    OPERATOR,
-    new Map(
-      [...scene.merchants.keys()].map((id) => {
-        const [amount, many] = amounts.get(id) ?? [0n, 0]
-        const some = scene.consumers.slice(0, many)
-        return [id, some.map(({ address }) => ({ consumer: address, amount }))]
-      }),
-    ),
-  )
-}
-
-/** The next block, in a period of its own; `gone` and `back` are what changes. */
-async function notarize(
-  scene: Scene,
-  block: Block,
-  change: { gone?: readonly number[]; back?: readonly number[] } = {},
-): Promise<number> {
-  scene.period += 1
-  scene.market.at(scene.period, 10)
-  const { gone = [], back = [] } = change
-  for (const id of gone) scene.absent.add(id)
-  for (const id of back) scene.absent.delete(id)
-  const named = (ids: readonly number[]) => new Map(ids.map((id) => [id, merchantAt(scene, id)]))
-  const signers = [...scene.merchants].filter(([id]) => !scene.absent.has(id))
-  const args = notarization({
-    market: scene.market,
-    operator: OPERATOR,
-    k: scene.k + 1,
-    previous: scene.block,
-    block,
-    signers: signers.map(([, party]) => party),
-    newlyMissing: named(gone),
-    returning: named(back),
-  })
-  const gas = await send(scene, scene.operator, 'notarize', ...args)
-  scene.k += 1
-  scene.block = block
-  scene.market.at(scene.period, OPEN)
-  return gas
-}
-
-async function voucherOf(scene: Scene, consumer: Party, amount: bigint) {
-  const value = { consumer: consumer.address, operator: OPERATOR, amount }
-  const domain = domainOf(scene.market)
-  const signature = await consumer.wallet.signTypedData(domain, { Voucher: VOUCHER }, value)
-  const s = BigInt(`0x${signature.slice(66, 130)}`)
-  const odd = signature.endsWith('1c') ? 1n : 0n
-  const vs = `0x${(s | (odd << 255n)).toString(16).padStart(64, '0')}`
-  return { consumer: consumer.address, amount, r: signature.slice(0, 66), vs }
-}
-
-function vouchers(scene: Scene, many: number, amount: bigint) {
-  return Promise.all(scene.consumers.slice(0, many).map((it) => voucherOf(scene, it, amount)))
-}
-
-function leafAndProof(scene: Scene, id: number): [Leaf, string[]] {
-  if (scene.block === undefined) throw new Error('no block yet')
-  return [scene.block.leaf(id), scene.block.proof(id)]
-}
-
-function withdraw(scene: Scene, id: number, fresh: unknown[]): Promise<number> {
-  const merchant = merchantAt(scene, id)
-  return send(scene, merchant, 'withdraw', ...leafAndProof(scene, id), fresh, merchant.address)
 }
 
 async function withdrawing(scene: Scene): Promise<void> {
   const { row } = scene
   const ten = (amount: bigint): Map<number, readonly [bigint, number]> =>
-    new Map([2, 3, 4, 5, 6, 7, 8, 9].map((id) => [id, [amount, 10]]))
+    new Map([2, 3, 4, 5, 6, 7, 8, 9, 10].map((id) => [id, [amount, 10]]))
   const first = await notarize(scene, owe(scene, ten(100n)))
   row('`notarize`, first block, everybody signs', first, { thesis: 143_000 })
   const target = { target: 230_000, thesis: 143_000 }
   row('`notarize`, everybody signs', await notarize(scene, owe(scene, ten(1_000n))), target)
-  row(
-    '`withdraw`, 10 consumers, 10 fresh vouchers',
-    await withdraw(scene, 2, await vouchers(scene, 10, 10_000_000n)),
-  )
+  scene.parts.push(...verificationParts(await scene.market.calls()))
+  const fresh = await withdraw(scene, 2, await vouchers(scene, 10, 10_000_000n))
+  row('`withdraw`, 10 consumers, 10 fresh vouchers', fresh)
   const known = { target: 160_000 }
-  row('`withdraw`, 10 consumers, vouchers known', await withdraw(scene, 3, []), known)
+  const seen = await withdraw(scene, 3, [])
+  row('`withdraw`, 10 consumers, vouchers known', seen, known)
+  const news = { few: seen, many: fresh, more: 10 }
+  scene.parts.push(stepPart('each first voucher and withdrawal of a consumer', news))
   await notarize(scene, owe(scene, ten(2_000n)))
-  row('`withdraw`, the same merchant again', await withdraw(scene, 3, []), known)
+  const few = await withdraw(scene, 3, [])
+  row('`withdraw`, the same merchant again', few, known)
+  await notarize(scene, manyLeaves(scene))
+  const many = await withdraw(scene, 3, [])
+  row('`withdraw`, the same in a block of 1,024 merchants', many, known)
+  // From 4 to 10 levels; the thesis has the hash alone.
+  const levels = { few, many, more: 6, thesis: 42 }
+  scene.parts.push(stepPart('each level of a Merkle proof, with its data', levels))
+}
+
+/** As many leaves; the contract asks for no more than the proof of one. */
+function manyLeaves(scene: Scene): Block {
+  const some = scene.consumers.slice(0, 10)
+  const entries = some.map(({ address }) => ({ consumer: address, amount: 2_500n }))
+  const ids = Array.from({ length: MANY_LEAVES }, (_, i) => i + 1)
+  return makeBlock(OPERATOR, new Map(ids.map((id) => [id, id > 1 && id < 11 ? entries : []])))
 }
 
 async function missing(scene: Scene): Promise<void> {
   const { row, operator } = scene
-  const ten = new Map([4, 5, 6, 7, 8, 9].map((id) => [id, [2_000n, 10] as const]))
+  const ten = new Map([4, 5, 6, 7, 8, 9, 10].map((id) => [id, [3_000n, 10] as const]))
   const due = (): Block => owe(scene, ten)
   const lock = (id: number, fresh: unknown[] = []): Promise<number> =>
     send(scene, operator, 'lock', ...leafAndProof(scene, id), fresh)
+  const locked = scene.block?.leaf(4)
   row('`lock`, 10 consumers, vouchers known', await lock(4))
-  row('`notarize`, 1 newly missing', await notarize(scene, due(), { gone: [4] }), {
-    thesis: 143_000 + 45_000,
-  })
+  const one = await notarize(scene, due(), { gone: [4] })
+  row('`notarize`, 1 newly missing', one, { thesis: 143_000 + 45_000 })
+  const callsOfOne = await scene.market.calls()
   const same = { target: 230_000, thesis: 143_000 }
   row('`notarize`, the same missing again', await notarize(scene, due()), same)
   row('`notarize`, 1 returning', await notarize(scene, due(), { back: [4] }))
-  row('`unlock`, 10 consumers', await send(scene, operator, 'unlock', due().leaf(4)))
-  for (const id of [4, 5, 6, 7, 8]) await lock(id)
-  row('`notarize`, 5 newly missing', await notarize(scene, due(), { gone: [4, 5, 6, 7, 8] }))
+  row('`unlock`, 10 consumers', await send(scene, operator, 'unlock', locked))
+  const gone = [4, 5, 6, 7, 8, 10]
+  for (const id of gone) await lock(id)
+  const six = await notarize(scene, due(), { gone })
+  row('`notarize`, 6 newly missing', six, { thesis: 143_000 + 6 * 45_000 })
+  const each = { few: one, many: six, more: 5, thesis: 45_000 }
+  scene.parts.push(
+    stepPart('each further newly missing merchant', each),
+    ...keyParts(callsOfOne, await scene.market.calls(), gone.length),
+  )
   row('`withdraw`, a lock of 10 consumers', await withdraw(scene, 4, []))
+  await lockFresh(scene)
   const largest = owe(scene, new Map([[9, [10_000n, LARGE] as const]]))
+  const before = scene.block?.leaf(9)
   await notarize(scene, largest)
+  await send(scene, operator, 'unlock', before)
   row(
     `\`lock\`, ${LARGE} consumers, ${LARGE} fresh vouchers (the most there can be)`,
     await lock(9, await vouchers(scene, LARGE, 20_000_000n)),
@@ -288,10 +221,23 @@ async function missing(scene: Scene): Promise<void> {
   )
 }
 
+/** A leaf of consumers whom the contract has not seen pay. */
+async function lockFresh(scene: Scene): Promise<void> {
+  const { others, row, operator } = scene
+  const entries = others.map(({ address }) => ({ consumer: address, amount: 10_000n }))
+  const ids = [...scene.merchants.keys()]
+  const block = makeBlock(OPERATOR, new Map(ids.map((id) => [id, id === 9 ? entries : []])))
+  await notarize(scene, block)
+  const fresh = await Promise.all(others.map((it) => voucherOf(scene, it, 20_000n)))
+  const gas = await send(scene, operator, 'lock', ...leafAndProof(scene, 9), fresh)
+  row('`lock`, 40 consumers, 40 fresh vouchers', gas)
+  scene.parts.push(stepPart('each consumer of such a lock', { few: 0, many: gas, more: OTHERS }))
+}
+
 async function leaving(scene: Scene): Promise<void> {
   const { row, operator, market } = scene
   const { datanet } = market.ledger
-  const empty = owe(scene, new Map([[5, [2_000n, 10] as const]]))
+  const empty = owe(scene, new Map([[5, [3_000n, 10] as const]]))
   row('`withdraw`, the same, from its lock', await withdraw(scene, 9, []), { target: EIP_7825 })
   await notarize(scene, empty)
   const lockedLeaf = scene.block?.leaf(5)

@@ -8,8 +8,8 @@ import { measureGas } from './gas-scenario.ts'
 
 const FILE = new URL('../docs/GAS.md', import.meta.url)
 
-const rows = await measureGas()
-const report = gasReport(rows)
+const { rows, parts } = await measureGas()
+const report = gasReport(rows, parts)
 writeFileSync(FILE, report)
 process.stdout.write(report)
 const missed = rows.filter(({ gas, target }) => target !== undefined && gas > target)

@@ -19,6 +19,7 @@ import { createMetrics } from '../server/metrics.ts'
 import { createRandomPool } from '../server/random.ts'
 import { buildRuntime } from '../server/runtime.ts'
 import { accountNamed, domain, keyNamed } from '../test/accounting/vouchers.ts'
+import { notaryDouble } from '../test/server/notary-double.ts'
 import { payerName, sessionOf } from './payers.ts'
 
 setFlagsFromString('--no-concurrent-marking') // as serve() does
@@ -31,7 +32,13 @@ const sweepMs = 250
 
 const deposits = new Map(
   Array.from({ length: Number(payersText) }, (_, n) => {
-    const channel = { deposit: 2n ** 95n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+    const channel = {
+      deposit: 2n ** 95n,
+      reserved: 0n,
+      highestVoucher: 0n,
+      withdrawn: 0n,
+      pendingShift: 0n,
+    }
     return [accountNamed(payerName(n)), channel] as const
   }),
 )
@@ -52,10 +59,11 @@ const chain: ChainSide = {
   mirror,
   facts: {
     ...{ operatorId: domain.operator, account: operatorAccount },
-    ...{ contract: domain.contract, chainId: domain.chainId },
+    ...{ contract: domain.contract, chainId: domain.chainId, deployBlock: 0 },
     token: { address: accountNamed('token'), symbol: 'DNT', decimals: 18 },
   },
   ...{ rpcUrl: '', embedded: undefined, durableBlock: undefined, pinnedSpki: () => [] },
+  own: undefined,
   failed: new Promise(() => {}),
   async stop() {},
 }
@@ -114,6 +122,7 @@ const http = await openHttp(
     adminToken: 'not asked for',
     ...{ radiusPorts: { auth: 0, accounting: 0 }, reload: () => [], durableBlock: undefined },
     ...{ readiness: () => undefined, publicUrl: () => null },
+    ...{ notary: notaryDouble(), signApproval: () => Buffer.alloc(65) },
   },
 )
 process.stdout.write(`${http.endpoint.port}\n`)

@@ -2,7 +2,7 @@
 // mirror follows, as typed values. Encodes and decodes only; sends nothing. Used by this room and
 // by device/.
 
-import { Interface } from 'ethers'
+import { Interface, type Result } from 'ethers'
 import { type Address, parseAddress } from '../ethereum/address.ts'
 import datanet from './contracts/artifacts/Datanet.json' with { type: 'json' }
 import testToken from './contracts/artifacts/TestToken.json' with { type: 'json' }
@@ -57,6 +57,13 @@ export type ChainEvent =
       readonly operatorId: number
       readonly account: Address
       readonly amount: bigint
+    }
+  | {
+      /** A shift of the account away from the operator: asked for, cut, or over (`pending` 0n). */
+      readonly type: 'shift-changed'
+      readonly operatorId: number
+      readonly account: Address
+      readonly pending: bigint
     }
   | {
       readonly type: 'device-key-set'
@@ -134,7 +141,26 @@ export function decodeEvent(log: RawLog): ChainEvent | undefined {
         enabled: args.getValue('enabled') === true,
       }
     default:
-      return undefined
+      return shiftEvent(parsed.name, args)
+  }
+}
+
+/** Events of a shift, with the field that says what waits to be moved after it. */
+const SHIFT_EVENTS = new Map([
+  ['ShiftRequested', 'amount'],
+  ['ShiftChallenged', 'amountLeft'],
+  ['ShiftFinalized', undefined],
+  ['ShiftCancelled', undefined],
+])
+
+function shiftEvent(name: string, args: Result): ChainEvent | undefined {
+  if (!SHIFT_EVENTS.has(name)) return undefined
+  const field = SHIFT_EVENTS.get(name)
+  return {
+    type: 'shift-changed',
+    operatorId: Number(args.getValue('from')),
+    account: addressOf(args.getValue('consumer')),
+    pending: field === undefined ? 0n : BigInt(args.getValue(field)),
   }
 }
 

@@ -12,7 +12,7 @@ import {
   tokenInterface,
 } from './bindings.ts'
 import { ChainError } from './error.ts'
-import type { Channel } from './mirror-state.ts'
+import type { ChannelAmounts } from './mirror-state.ts'
 import { openSender, type Receipt, type RpcRequest, readContract } from './transactions.ts'
 
 /** The contract and the way to it. */
@@ -140,7 +140,7 @@ export async function readChannel(
   access: Pick<ContractAccess, 'rpc' | 'contract'>,
   operatorId: number,
   account: Address,
-): Promise<Channel> {
+): Promise<ChannelAmounts> {
   const args = [operatorId, account]
   const [found] = await read(access.rpc, access.contract, datanetInterface, 'channel', args)
   const amounts = found as readonly unknown[]

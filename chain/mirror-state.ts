@@ -6,7 +6,7 @@ import type { Address } from '../ethereum/address.ts'
 import type { ChainEvent } from './bindings.ts'
 
 /** An account's escrow with one operator, in token base units (payplace 4.3: w + R <= mu <= D). */
-export interface Channel {
+export interface ChannelAmounts {
   /** D. */
   readonly deposit: bigint
   /** R. */
@@ -15,6 +15,11 @@ export interface Channel {
   readonly highestVoucher: bigint
   /** w. */
   readonly withdrawn: bigint
+}
+
+/** The same with what the account has asked to move to another operator; 0n: nothing pending. */
+export interface Channel extends ChannelAmounts {
+  readonly pendingShift: bigint
 }
 
 /**
@@ -80,7 +85,9 @@ export interface MirrorState {
  */
 export const STEPS_MAX = 256
 
-const NO_CHANNEL: Channel = { deposit: 0n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+const NO_CHANNEL: Channel = {
+  ...{ deposit: 0n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n, pendingShift: 0n },
+}
 
 /** An empty mirror, or one with the entries of a store; a stored one has no steps to take back. */
 export function createMirrorState(stored?: {
@@ -211,21 +218,25 @@ function changeOf(state: MirrorState, event: ChainEvent): Change | undefined {
     case 'deposited':
     case 'channel-updated':
     case 'voucher-seen':
+    case 'shift-changed':
       return channelChange(state, event)
   }
 }
 
-function channelChange(
-  state: MirrorState,
-  event: Extract<ChainEvent, { type: 'deposited' | 'channel-updated' | 'voucher-seen' }>,
-): Change {
+type ChannelEvent = Extract<
+  ChainEvent,
+  { type: 'deposited' | 'channel-updated' | 'voucher-seen' | 'shift-changed' }
+>
+
+function channelChange(state: MirrorState, event: ChannelEvent): Change {
   const { operatorId, account } = event
   const before = state.channels.get(account)?.get(operatorId) ?? NO_CHANNEL
   const change = (value: Channel): Change => ({ kind: 'channel', operatorId, account, value })
   if (event.type === 'deposited') return change({ ...before, deposit: event.deposit })
   if (event.type === 'voucher-seen') return change({ ...before, highestVoucher: event.amount })
+  if (event.type === 'shift-changed') return change({ ...before, pendingShift: event.pending })
   const { deposit, reserved, highestVoucher, withdrawn } = event
-  return change({ deposit, reserved, highestVoucher, withdrawn })
+  return change({ ...before, deposit, reserved, highestVoucher, withdrawn })
 }
 
 /** The present value of the entry that `change` names. */

@@ -100,10 +100,13 @@ export function openMirrorStore(path: string): MirrorStore {
   }
 }
 
-/** Version 1 of the rows; a later layout changes the number, and thereby empties the store. */
+/**
+ * Version 2 of the rows (channels with pending shifts); a later layout changes the number, and
+ * thereby empties the store.
+ */
 function identityText(identity: MirrorIdentity): string {
   const { chainId, contract, deployBlock, deployHash } = identity
-  return `1|${chainId}|${contract}|${deployBlock}|${deployHash}`
+  return `2|${chainId}|${contract}|${deployBlock}|${deployHash}`
 }
 
 function rowOf(change: Change): { owner: string; name: string; value: string | undefined } {
@@ -137,6 +140,7 @@ function entryOf(row: Record<string, unknown>): Change {
     reserved: BigInt(value.reserved),
     highestVoucher: BigInt(value.highestVoucher),
     withdrawn: BigInt(value.withdrawn),
+    pendingShift: BigInt(value.pendingShift),
   }
   return { kind: 'channel', operatorId: Number(name), account, value: channel }
 }

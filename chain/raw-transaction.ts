@@ -24,7 +24,13 @@ const RAW_BYTES_MAX = 64 * 1024
 /** A deposit split between 60 operators; registering an operator takes 1.3 kB. */
 const CALLDATA_BYTES_MAX = 4 * 1024
 /** All of a transaction but its calldata: two addresses, a dozen numbers, lengths. */
-const ENVELOPE_BYTES_MAX = 512
+const ENVELOPE_BYTES_MAX = 256
+/**
+ * What merchants are paid with: 400 consumers with a voucher each, in 160 bytes, and a proof. It is
+ * the one thing of ours that can fill a transaction.
+ */
+const PAYOUT_BYTES_MAX = RAW_BYTES_MAX - ENVELOPE_BYTES_MAX
+const PAYOUT_FUNCTIONS = ['withdraw', 'multicall', 'unlock']
 /** 10,000 gwei; the embedded chain asks for 1 or 2, and no public one ever asked for this. */
 const FEE_WEI_MAX = 10n ** 13n
 const WORD_BYTES = 32
@@ -52,7 +58,8 @@ function calldataLimits(of: Interface): ReadonlyMap<string, number> {
   of.forEachFunction((fragment: FunctionFragment) => {
     if (fragment.constant) return
     const words = sumOfWords(fragment.inputs)
-    const bytes = words === undefined ? CALLDATA_BYTES_MAX : SELECTOR_BYTES + words * WORD_BYTES
+    const dynamic = PAYOUT_FUNCTIONS.includes(fragment.name) ? PAYOUT_BYTES_MAX : CALLDATA_BYTES_MAX
+    const bytes = words === undefined ? dynamic : SELECTOR_BYTES + words * WORD_BYTES
     limits.set(fragment.selector, bytes)
   })
   return limits
@@ -68,10 +75,6 @@ export function readRawTransaction(raw: unknown, policy: TransactionPolicy): Sig
   }
   const bytes = raw.length / 2 - 1
   if (bytes > RAW_BYTES_MAX) return `at most ${RAW_BYTES_MAX} bytes`
-  // Before it is parsed: that costs time in proportion.
-  if (bytes > CALLDATA_BYTES_MAX + ENVELOPE_BYTES_MAX) {
-    return `no function of our contracts needs more than ${CALLDATA_BYTES_MAX} bytes of calldata`
-  }
   const transaction = parse(raw)
   if (transaction === undefined) return 'not a signed transaction'
   return refusalOf(transaction, policy) ?? signerOf(transaction) ?? 'the transaction is not signed'

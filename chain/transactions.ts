@@ -23,6 +23,11 @@ export interface Call {
   readonly data: string
   /** For messages: "deposit", "registerOperator". */
   readonly what: string
+  /**
+   * The gas limit, instead of an estimate: a node may estimate at the time of its newest block,
+   * when the contract's window was not open yet.
+   */
+  readonly gas?: bigint
 }
 
 /** Sends for one account. */
@@ -90,7 +95,7 @@ export function openSender(o: {
   let last: Promise<unknown> = Promise.resolve()
 
   async function submit(call: Call): Promise<string> {
-    const gasLimit = await estimateGas(o.rpc, account, call)
+    const gasLimit = call.gas ?? (await estimateGas(o.rpc, account, call))
     for (let attempt = 1; ; attempt++) {
       const transaction = Transaction.from({
         ...(await feesNow(o.rpc)),
@@ -116,7 +121,7 @@ export function openSender(o: {
     send(call) {
       const sent = last.then(async () => {
         const hash = await submit(call)
-        return receiptOf(o.rpc, call, hash, o.receiptTimeoutMs ?? RECEIPT_TIMEOUT_MS)
+        return receiptOf({ ...o, account }, call, hash)
       })
       last = sent.catch(() => undefined)
       return sent
@@ -124,7 +129,8 @@ export function openSender(o: {
   }
 }
 
-async function estimateGas(rpc: RpcRequest, from: Address, call: Call): Promise<bigint> {
+/** A fifth above what it takes at the head. Throws ChainError with the contract's reason. */
+export async function estimateGas(rpc: RpcRequest, from: Address, call: Call): Promise<bigint> {
   const to = call.to === undefined ? {} : { to: call.to }
   try {
     const estimate = bigintOf(
@@ -138,7 +144,13 @@ async function estimateGas(rpc: RpcRequest, from: Address, call: Call): Promise<
   }
 }
 
-async function feesNow(rpc: RpcRequest): Promise<object> {
+/** The fees of a transaction: one price (type 0), or a most and a tip (type 2). Wei per gas. */
+export type Fees =
+  | { readonly type: 0; readonly gasPrice: bigint }
+  | { readonly type: 2; readonly maxFeePerGas: bigint; readonly maxPriorityFeePerGas: bigint }
+
+/** What gets a transaction into one of the next blocks. */
+export async function feesNow(rpc: RpcRequest): Promise<Fees> {
   const block = (await rpc.request('eth_getBlockByNumber', ['latest', false])) as {
     baseFeePerGas?: unknown
   } | null
@@ -151,12 +163,14 @@ async function feesNow(rpc: RpcRequest): Promise<object> {
   return { type: 2, maxFeePerGas, maxPriorityFeePerGas: tip }
 }
 
-async function receiptOf(
-  rpc: RpcRequest,
-  call: Call,
-  transactionHash: string,
-  timeoutMs: number,
-): Promise<Receipt> {
+interface Sent {
+  readonly rpc: RpcRequest
+  readonly account: Address
+  readonly receiptTimeoutMs?: number
+}
+
+async function receiptOf(sent: Sent, call: Call, transactionHash: string): Promise<Receipt> {
+  const { rpc, receiptTimeoutMs: timeoutMs = RECEIPT_TIMEOUT_MS } = sent
   const ends = performance.now() + timeoutMs
   for (let pauseMs = 10; ; pauseMs = Math.min(pauseMs * 1.5, RECEIPT_PAUSE_MAX_MS)) {
     const answer = (await rpc.request('eth_getTransactionReceipt', [transactionHash])) as {
@@ -166,7 +180,8 @@ async function receiptOf(
     } | null
     if (typeof answer?.blockNumber === 'string') {
       if (answer.status !== '0x1') {
-        throw new ChainError('transaction-failed', `${call.what} was refused by the contract`)
+        const reason = await refusalOf(sent, call, answer.blockNumber)
+        throw new ChainError('transaction-failed', `${call.what} was refused${reason}`)
       }
       const created = call.to === undefined ? { contract: addressOf(answer.contractAddress) } : {}
       return { transactionHash, blockNumber: numberOf(answer.blockNumber), ...created }
@@ -179,8 +194,25 @@ async function receiptOf(
   }
 }
 
+/** Receipts carry no reason: the same call at the end of that block most often has the same one. */
+export async function refusalOf(
+  { rpc, account }: Pick<Sent, 'rpc' | 'account'>,
+  call: Call,
+  block: string,
+): Promise<string> {
+  const { to = null, data } = call
+  try {
+    await rpc.request('eth_call', [{ from: account, to, data }, block])
+  } catch (error) {
+    const thrown = error instanceof ChainError ? (error.cause as { data?: unknown }) : undefined
+    const reason = revertReason(thrown?.data)
+    if (reason !== undefined) return ` by the contract (${reason})`
+  }
+  return ' by the contract'
+}
+
 /** Nodes say it before they mine; by their words, since JSON-RPC has no code for it. */
-function withoutGas(account: Address, call: Call, error: unknown): ChainError {
+export function withoutGas(account: Address, call: Call, error: unknown): ChainError {
   if (!/insufficient funds/i.test(reasonOf(error))) return failed(call, error)
   const text = `${call.what} can't be paid for: account ${checksumAddress(account)} needs the \
 chain's coin for gas; send it some`

@@ -8,6 +8,8 @@ import { CommandError, Exit } from './exit.ts'
 export interface Grammar<Options extends ParseArgsOptionsConfig, Names extends string> {
   readonly verb: string
   readonly positionals: readonly Names[]
+  /** Words that may follow them. */
+  readonly optional?: readonly Names[]
   readonly options: Options
 }
 
@@ -29,9 +31,10 @@ export function readArguments<
   const { flags, words } = split(args, grammar)
   const missing = grammar.positionals[words.length]
   if (missing !== undefined) throw usage(grammar.verb, `${missing} is missing`)
-  const extra = words[grammar.positionals.length]
+  const names = [...grammar.positionals, ...(grammar.optional ?? [])]
+  const extra = words[names.length]
   if (extra !== undefined) throw usage(grammar.verb, `unexpected word ${JSON.stringify(extra)}`)
-  const named = grammar.positionals.map((name, index) => [name, words[index]])
+  const named = names.map((name, index) => [name, words[index]])
   return { flags, words: Object.fromEntries(named) }
 }
 

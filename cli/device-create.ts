@@ -5,11 +5,13 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import type { DepositPart } from '../chain/calls.ts'
+import { addOperator } from '../device/add-operator.ts'
 import { formatAmount, parseAmount } from '../device/amounts.ts'
-import { type ChainLink, openChain, readChain } from '../device/chain.ts'
+import { type ChainLink, type ChainReader, openChain, readChain } from '../device/chain.ts'
 import { type EnrolledDevice, enrolDevice, newAccountKey } from '../device/enrol.ts'
-import { refuseExisting, writeFolder } from '../device/folder.ts'
-import { depositTokens, faucetLimit, faucetMost } from '../device/funds.ts'
+import { readDevice, refuseExisting, writeFolder } from '../device/folder.ts'
+import { depositTokens, faucetLimit, faucetMost, splitEvenly } from '../device/funds.ts'
 import { parseOperatorUrl } from '../device/http.ts'
 import { parseName } from '../device/name.ts'
 import {
@@ -37,10 +39,12 @@ certificate has to be the one in the contract.
 
   --kind bound|direct  bound (default): a P-256 key bound to the account by its signature.
                        direct: the account's own key, TLS 1.2 only, for small devices
-  --deposit AMOUNT     whole tokens to put in escrow at once, like 10 or 0.5
+  --deposit AMOUNT     whole tokens to put in escrow at once, like 10 or 0.5; split in equal
+                       parts where --operator names several
   --prepay AMOUNT      of the deposit, what the certificate itself pays the operator when the device
                        first joins: for operators that ask newcomers to pay ahead (bound only)
-  --operator URL       the operator (default: $DATANET_OPERATOR or ${DEFAULT_OPERATOR})
+  --operator URL       the operator (default: $DATANET_OPERATOR or ${DEFAULT_OPERATOR}); further
+                       ones, of the same contract, each with another --operator
   --out DIR            the folder to make (default: ./NAME); never one that exists
   --key FILE           bind a P-256 key that lives elsewhere: PEM of the private key, the public
                        key or a certificate request
@@ -56,7 +60,7 @@ const options = {
   kind: { type: 'string', default: 'bound' },
   deposit: { type: 'string' },
   prepay: { type: 'string' },
-  operator: { type: 'string' },
+  operator: { type: 'string', multiple: true },
   out: { type: 'string' },
   key: { type: 'string' },
   ssid: { type: 'string' },
@@ -78,9 +82,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const directory = resolve(flags.out ?? name)
   const key = flags.key === undefined ? undefined : await readKey(flags.key)
   await refuseExisting(directory)
-  const url = parseOperatorUrl(
-    flags.operator ?? (terminal.env['DATANET_OPERATOR'] || DEFAULT_OPERATOR),
-  )
+  const [named, ...moreNamed] = flags.operator ?? []
+  const url = parseOperatorUrl(named ?? (terminal.env['DATANET_OPERATOR'] || DEFAULT_OPERATOR))
   const answer = await askOperator(url)
   const amount = flags.deposit === undefined ? undefined : readDeposit(flags.deposit, answer)
   const prepay = flags.prepay === undefined ? undefined : readPrepay(flags.prepay, amount, answer)
@@ -89,7 +92,15 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const nowSeconds = Math.floor(terminal.now() / 1000)
     const chain = readChain(link.rpc, answer.contract)
     const operator = await proveOperator(url, answer, chain, nowSeconds)
-    terminal.err(`operator "${operator.name}" at ${url} is number ${operator.operatorId}`)
+    const others = await proveOthers(moreNamed, operator, chain, nowSeconds)
+    const operators = [operator, ...others]
+    for (const one of operators) {
+      terminal.err(`operator "${one.name}" at ${one.url} is number ${one.operatorId}`)
+    }
+    const parts = amount === undefined ? undefined : splitEvenly(amount, idsOf(operators))
+    if (prepay !== undefined && prepay > (parts?.[0]?.amount ?? 0n)) {
+      throw usage(VERB, `--prepay is more than the part of the deposit that ${url} gets`)
+    }
     const password = await newPassword(terminal)
     const accountKey = newAccountKey(randomBytes)
     const enrolled = await enrolDevice({
@@ -100,17 +111,18 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       ...(prepay === undefined ? {} : { prepay }),
     })
     await writeFolder(directory, enrolled.files)
+    for (const one of others) await addOperator(directory, await readDevice(directory), one, ssid)
     terminal.err(`wrote ${directory}`)
     for (const warning of warnings(enrolled, flags.key !== undefined)) terminal.err(warning)
     const transactionHash =
-      amount === undefined
+      parts === undefined
         ? undefined
-        : await firstDeposit({ amount, accountKey, operator, directory }, link, terminal)
+        : await firstDeposit({ parts, accountKey, operator, directory }, link, terminal)
     const made = {
       enrolled,
       operator,
       directory,
-      amount,
+      parts: parts ?? [],
       transactionHash,
       ssidGiven: ssid !== undefined,
     }
@@ -120,6 +132,31 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     link.close()
   }
 }
+
+/** The further operators. A certificate is bound to one contract: all must have the same. */
+async function proveOthers(
+  named: readonly string[],
+  first: ProvenOperator,
+  chain: ChainReader,
+  nowSeconds: number,
+): Promise<ProvenOperator[]> {
+  const others: ProvenOperator[] = []
+  for (const text of named) {
+    const url = parseOperatorUrl(text)
+    const answer = await askOperator(url)
+    if (answer.contract !== first.contract || answer.chainId !== first.chainId) {
+      const problem = `${url} uses another contract than ${first.url}`
+      throw new CommandError(Exit.unavailable, `${problem}: make a device of its own for it`)
+    }
+    others.push(await proveOperator(url, answer, chain, nowSeconds))
+  }
+  const ids = idsOf([first, ...others])
+  if (new Set(ids).size !== ids.length) throw usage(VERB, 'an operator is named twice')
+  return others
+}
+
+const idsOf = (operators: readonly ProvenOperator[]): number[] =>
+  operators.map(({ operatorId }) => operatorId)
 
 /** A new account has no tokens: on an embedded chain more than the faucet gives can only fail. */
 function readDeposit(text: string, { token, rpc }: OperatorAnswer): bigint {
@@ -165,20 +202,23 @@ function warnings({ device, leftOut }: EnrolledDevice, keyGiven: boolean): strin
 }
 
 interface FirstDeposit {
-  readonly amount: bigint
+  readonly parts: readonly DepositPart[]
   readonly accountKey: Buffer
   readonly operator: ProvenOperator
   readonly directory: string
 }
 
+const sumOf = (parts: readonly DepositPart[]): bigint =>
+  parts.reduce((sum, { amount }) => sum + amount, 0n)
+
 async function firstDeposit(
-  { amount, accountKey, operator, directory }: FirstDeposit,
+  { parts, accountKey, operator, directory }: FirstDeposit,
   { rpc }: ChainLink,
   terminal: Terminal,
 ): Promise<string> {
-  const { operatorId, contract, token } = operator
+  const { contract, token } = operator
   const chainId = BigInt(operator.chainId)
-  const deposit = { accountKey, amount, operatorUrl: operator.url, operatorId, contract, chainId }
+  const deposit = { accountKey, parts, operatorUrl: operator.url, contract, chainId }
   const chain = readChain(rpc, contract)
   const progress = terminal.err
   const nowSeconds = Math.floor(terminal.now() / 1000)
@@ -186,8 +226,15 @@ async function firstDeposit(
     return await depositTokens({ ...deposit, token }, { rpc, chain, progress, nowSeconds })
   } catch (error) {
     const { message } = exitOf(error)
-    const sum = formatAmount(amount, token.decimals)
-    const again = command('device', 'topup', near(directory), sum)
+    const sum = formatAmount(sumOf(parts), token.decimals)
+    const named = parts.flatMap(({ operatorId }) => ['--operator', `${operatorId}`])
+    const again = command(
+      'device',
+      'topup',
+      near(directory),
+      sum,
+      ...(parts.length > 1 ? named : []),
+    )
     const problem = `the device is made, but its deposit failed: ${message}; go on with: ${again}`
     throw new CommandError(Exit.unavailable, problem, error)
   }
@@ -197,35 +244,40 @@ interface Made {
   readonly enrolled: EnrolledDevice
   readonly operator: ProvenOperator
   readonly directory: string
-  readonly amount: bigint | undefined
+  /** Empty: nothing was deposited. */
+  readonly parts: readonly DepositPart[]
   readonly transactionHash: string | undefined
   readonly ssidGiven: boolean
 }
 
 function report(made: Made, json: boolean | undefined, terminal: Terminal): void {
-  const { enrolled, operator, directory, amount, transactionHash } = made
+  const { enrolled, operator, directory, parts, transactionHash } = made
   const { device, notAfter, ssid } = enrolled
   const { decimals, symbol } = operator.token
-  const deposit = amount === undefined ? '0' : formatAmount(amount, decimals)
   if (json === true) {
     const { name, kind, operatorUrl, operatorId, chainId } = device
     const account = checksumAddress(device.account)
     const contract = checksumAddress(device.contract)
     const facts = { name, kind, account, directory, operatorUrl, operatorId, contract, chainId }
-    const amounts = { deposit: (amount ?? 0n).toString(), token: symbol, decimals }
+    const amounts = { deposit: sumOf(parts).toString(), token: symbol, decimals }
     const hash = transactionHash ?? null
     terminal.out(JSON.stringify({ ...facts, ...amounts, transactionHash: hash, notAfter, ssid }))
     return
   }
   terminal.out(`account   ${checksumAddress(device.account)}`)
-  terminal.out(`escrow    ${deposit} ${symbol} with operator ${operator.operatorId}`)
+  const nothing = [{ operatorId: operator.operatorId, amount: 0n }]
+  for (const { operatorId, amount } of parts.length === 0 ? nothing : parts) {
+    terminal.out(
+      `escrow    ${formatAmount(amount, decimals)} ${symbol} with operator ${operatorId}`,
+    )
+  }
   terminal.out(`valid     until ${new Date(notAfter * 1000).toISOString()}`)
   terminal.out(`profiles  in ${near(directory)}/, for the network "${ssid}"`)
   if (!made.ssidGiven) {
     const any = 'any network of this operator (name one with --ssid)'
     terminal.out(`          wpa_supplicant.conf: ${any}`)
   }
-  if (amount === undefined) {
+  if (parts.length === 0) {
     terminal.out(`topup     ${command('device', 'topup', near(directory), '10')}`)
   }
   const { kind, operatorUrl } = device

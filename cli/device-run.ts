@@ -237,7 +237,7 @@ async function topUp(
   try {
     await depositTokens(
       {
-        ...{ accountKey, amount, operatorId, contract, token },
+        ...{ accountKey, parts: [{ operatorId, amount }], contract, token },
         operatorUrl: operator.operatorUrl,
         chainId: BigInt(device.chainId),
       },

@@ -10,12 +10,15 @@ import {
   isRefused,
   readIdentity,
 } from '../certs/identity.ts'
+import { readBlockClock, readShift } from '../chain/shift-calls.ts'
 import { formatAmount } from '../device/amounts.ts'
-import { type Escrow, openChain, readChain } from '../device/chain.ts'
+import { type ChainLink, type Escrow, openChain, readChain } from '../device/chain.ts'
+import { operatorsOf } from '../device/device-file.ts'
 import { DeviceError } from '../device/error.ts'
 import { type DeviceFile, readDevice, readFolderFile } from '../device/folder.ts'
 import { type MovedPath, movedPaths } from '../device/moved.ts'
 import { askOwnOperator, changeSince, isEmbedded, type OperatorAnswer } from '../device/operator.ts'
+import { type ShiftStep, shiftStep } from '../device/shift-step.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { readArguments } from './arguments.ts'
 import { Exit, exitOf } from './exit.ts'
@@ -24,9 +27,10 @@ import type { Terminal } from './terminal.ts'
 
 export const help = `usage: datanet device status DIR [--json]
 
-Shows the account of DIR, its escrow with the operator (deposited, promised in vouchers, withdrawn
-by merchants), the tokens it still holds, its certificate, whether its key was revoked on chain,
-whether the operator answers and is still the same, and whether DIR was moved.
+Shows the account of DIR, its escrow with each of its operators (deposited, promised in vouchers,
+withdrawn by merchants), a shift of it that is pending, the tokens it still holds, its certificate,
+whether its key was revoked on chain, whether the operator answers and is still the same, and
+whether DIR was moved.
 
   --json   everything as one object, amounts in base units, null for what could not be learnt
 
@@ -37,8 +41,23 @@ operator runs another contract now.
 
 /** What the chain says of the device. */
 interface OnChain extends Escrow {
+  /** With every operator of DIR, the one it was made with first. */
+  readonly escrows: readonly OperatorEscrow[]
   readonly tokenBalance: bigint
   readonly deviceKey: 'unset' | 'enabled' | 'disabled'
+}
+
+/** The escrow with one operator, and what is asked to move away from it. */
+interface OperatorEscrow extends Escrow {
+  readonly operatorId: number
+  readonly operatorUrl: string
+  readonly shift: PendingShift | undefined
+}
+
+interface PendingShift {
+  readonly to: number
+  readonly amount: bigint
+  readonly step: ShiftStep
 }
 
 /** What cert.pem is worth now; `problem` says why it would be refused. */
@@ -65,7 +84,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const device = await readDevice(directory)
   const pem = await readFolderFile(directory, 'cert.pem')
   const certificate = readCertificate(pem, device, Math.floor(terminal.now() / 1000))
-  const { onChain, operator, change } = await askBoth(device, certificate.spkiSha256, terminal)
+  const { onChain, operator, change } = await askBoth(device, certificate, terminal)
   const problem = certificate.problem ?? (onChain?.deviceKey === 'disabled' ? REVOKED : null)
   const conf = await readFolderFile(directory, 'wpa_supplicant.conf').catch(() => '')
   const moved = await movedPaths(conf, device, directory)
@@ -81,9 +100,13 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 type Asked = Pick<State, 'onChain' | 'operator' | 'change'>
 
 /** Chain and operator at once; what fails is said, once where one cause explains both. */
-async function askBoth(device: DeviceFile, spkiSha256: string, terminal: Terminal): Promise<Asked> {
+async function askBoth(
+  device: DeviceFile,
+  { spkiSha256 }: CertificateState,
+  terminal: Terminal,
+): Promise<Asked> {
   const [read, asked] = await Promise.allSettled([
-    readOnChain(device, spkiSha256),
+    readOnChain(device, spkiSha256, Math.floor(terminal.now() / 1000)),
     askOwnOperator(device.operatorUrl),
   ])
   const onChain = read.status === 'fulfilled' ? read.value : undefined
@@ -142,19 +165,44 @@ function readCertificate(pem: string, device: DeviceFile, nowSeconds: number): C
   return { spkiSha256, notBefore, notAfter, daysLeft, problem }
 }
 
-async function readOnChain(device: DeviceFile, spkiSha256: string): Promise<OnChain> {
+async function readOnChain(
+  device: DeviceFile,
+  spkiSha256: string,
+  nowSeconds: number,
+): Promise<OnChain> {
   const link = openChain(device.rpc)
   try {
     const chain = readChain(link.rpc, device.contract)
     const { account, operatorId, token } = device
+    const escrows: OperatorEscrow[] = []
+    for (const one of operatorsOf(device)) {
+      const escrow = await chain.escrow(one.operatorId, account)
+      const shift = await pendingShift(device, one.operatorId, link.rpc, nowSeconds)
+      const { operatorId, operatorUrl } = one
+      escrows.push({ operatorId, operatorUrl, ...escrow, shift })
+    }
     return {
-      ...(await chain.escrow(operatorId, account)),
+      ...(escrows[0] ?? (await chain.escrow(operatorId, account))),
+      escrows,
       tokenBalance: await chain.tokenBalance(token.address, account),
       deviceKey: await chain.deviceKey(account, spkiSha256),
     }
   } finally {
     link.close()
   }
+}
+
+async function pendingShift(
+  { contract, account }: DeviceFile,
+  operatorId: number,
+  rpc: ChainLink['rpc'],
+  nowSeconds: number,
+): Promise<PendingShift | undefined> {
+  const access = { rpc, contract }
+  const shift = await readShift(access, operatorId, account)
+  if (shift.requestedAt === 0) return undefined
+  const clock = await readBlockClock(access, operatorId)
+  return { to: shift.to, amount: shift.amount, step: shiftStep(shift, clock, nowSeconds) }
 }
 
 interface State {
@@ -180,20 +228,27 @@ function asJson(device: DeviceFile, directory: string, state: State): object {
     contract: checksumAddress(device.contract),
     chainId,
     token: { ...token, address: checksumAddress(token.address) },
-    escrow:
-      onChain === undefined
-        ? null
-        : {
-            deposit: onChain.deposit.toString(),
-            reserved: onChain.reserved.toString(),
-            highestVoucher: onChain.highestVoucher.toString(),
-            withdrawn: onChain.withdrawn.toString(),
-          },
+    escrow: onChain === undefined ? null : amountsOf(onChain),
+    escrows:
+      onChain?.escrows.map((one) => ({
+        ...{ operatorId: one.operatorId, url: one.operatorUrl, ...amountsOf(one) },
+        shift: one.shift === undefined ? null : shiftJson(one.shift),
+      })) ?? null,
     tokenBalance: onChain?.tokenBalance.toString() ?? null,
     certificate: state.certificate,
     deviceKey: onChain?.deviceKey ?? null,
     moved: state.moved.map(({ setting, named }) => ({ setting, named })),
   }
+}
+
+const amountsOf = ({ deposit, reserved, highestVoucher, withdrawn }: Escrow): object => ({
+  ...{ deposit: `${deposit}`, reserved: `${reserved}` },
+  ...{ highestVoucher: `${highestVoucher}`, withdrawn: `${withdrawn}` },
+})
+
+function shiftJson({ to, amount, step }: PendingShift): object {
+  const { waitsFor, challengeEndsAt, blockFromAt = null, dueAt } = step
+  return { to, amount: `${amount}`, waitsFor, challengeEndsAt, blockFromAt, dueAt }
 }
 
 function asText(device: DeviceFile, directory: string, state: State): string[] {
@@ -214,12 +269,25 @@ function asText(device: DeviceFile, directory: string, state: State): string[] {
     const reason = change === undefined ? 'the chain was not read' : 'its contract is not there'
     return [...lines, `escrow       unknown: ${reason}`, test]
   }
-  const { deposit, highestVoucher, withdrawn, tokenBalance, deviceKey } = onChain
+  const { tokenBalance, deviceKey, escrows } = onChain
   return [
     ...lines,
-    `escrow       ${shown(deposit)} ${token.symbol} deposited, ${shown(highestVoucher)} promised, ${shown(withdrawn)} withdrawn`,
+    ...escrows.flatMap((one) => escrowLines(one, device)),
     `tokens       ${shown(tokenBalance)} ${token.symbol} not in escrow`,
     `key          ${deviceKey === 'disabled' ? 'revoked' : 'not revoked'}`,
     test,
   ]
+}
+
+function escrowLines(one: OperatorEscrow, device: DeviceFile): string[] {
+  const { operatorId, deposit, highestVoucher, withdrawn, shift } = one
+  const { decimals, symbol } = device.token
+  const shown = (amount: bigint): string => formatAmount(amount, decimals)
+  const sums = `${shown(highestVoucher)} promised, ${shown(withdrawn)} withdrawn`
+  const which = operatorId === device.operatorId ? '' : `, with operator ${operatorId}`
+  const line = `escrow       ${shown(deposit)} ${symbol} deposited, ${sums}${which}`
+  if (shift === undefined) return [line]
+  const moves = `${shown(shift.amount)} ${symbol} from operator ${operatorId} to ${shift.to}`
+  const due = new Date(shift.step.dueAt * 1000).toISOString()
+  return [line, `shift        ${moves}, not before ${due} (waits for: ${shift.step.waitsFor})`]
 }

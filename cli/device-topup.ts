@@ -1,29 +1,34 @@
-// `datanet device topup`: more tokens in escrow for a device that exists, with the operator, the
-// contract and the node DIR was enrolled with; never with one that has taken the operator's place.
+// `datanet device topup`: more tokens in escrow for a device that exists, with operators, the
+// contract and the node DIR was enrolled with; never with one that has taken an operator's place.
 
 import { resolve } from 'node:path'
 import { formatAmount, parseAmount } from '../device/amounts.ts'
 import { openChain, readChain } from '../device/chain.ts'
+import type { EnrolledOperator } from '../device/device-file.ts'
 import { DeviceError } from '../device/error.ts'
 import { type DeviceFile, readDevice, readFolderFile } from '../device/folder.ts'
-import { depositTokens } from '../device/funds.ts'
+import { depositTokens, splitEvenly } from '../device/funds.ts'
 import { openAccount } from '../device/keystore.ts'
 import { askOwnOperator, changeSince, isEmbedded } from '../device/operator.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import { readArguments } from './arguments.ts'
+import { enrolledOperator } from './device-operators.ts'
 import { CommandError, Exit } from './exit.ts'
 import { enrolAgain } from './next.ts'
 import { knownPassword } from './password.ts'
 import type { Terminal } from './terminal.ts'
 
-export const help = `usage: datanet device topup DIR AMOUNT [--json]
+export const help = `usage: datanet device topup DIR AMOUNT [--operator URL|NUMBER]… [--json]
 
 Puts AMOUNT whole tokens (like 10 or 0.5) in escrow with the operator of DIR. On an embedded
 chain the operator's faucet gives what the account lacks; elsewhere the account spends its own
 tokens and needs a little of the chain's coin for gas.
 
-  --json   {"account", "operatorId", "amount", "deposit", "token", "decimals", "transactionHash"}
+  --operator URL|NUMBER  another operator of DIR (device add-operator). Several times: AMOUNT is
+                         split between them in equal parts, in one transaction
+  --json                 {"account", "operatorId", "amount", "deposit", "token", "decimals",
+                         "transactionHash", "deposits": [{"operatorId", "amount", "deposit"}, …]}
 
 The wallet's password comes from $DATANET_PASSWORD, else it is asked for.
 Exit codes: 64 usage, 69 operator or chain does not answer or tokens are missing, 77 password,
@@ -35,13 +40,19 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const { flags, words } = readArguments(args, {
     verb: 'device topup',
     positionals: ['DIR', 'AMOUNT'],
-    options: { json: { type: 'boolean' } },
+    options: { operator: { type: 'string', multiple: true }, json: { type: 'boolean' } },
   })
   const directory = resolve(words.DIR)
   const device = await readDevice(directory)
-  const { token, operatorId, operatorUrl, contract, account } = device
+  const { token, operatorUrl, contract, account } = device
   const amount = parseAmount(words.AMOUNT, token.decimals)
-  await refuseChanged(device, directory)
+  const named = flags.operator ?? [`${device.operatorId}`]
+  const operators = named.map((text) => enrolledOperator(text, device, directory))
+  const parts = splitEvenly(
+    amount,
+    operators.map(({ operatorId }) => operatorId),
+  )
+  for (const one of operators) await refuseChanged(one, device, directory)
   const wallet = await readFolderFile(directory, 'wallet.json')
   const accountKey = await openAccount(wallet, await knownPassword(terminal))
   if (accountOf(accountKey) !== account) {
@@ -53,18 +64,26 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const chainId = BigInt(device.chainId)
     const nowSeconds = Math.floor(terminal.now() / 1000)
     const transactionHash = await depositTokens(
-      { accountKey, amount, operatorUrl, operatorId, contract, chainId, token },
+      { accountKey, parts, operatorUrl, contract, chainId, token },
       { rpc: link.rpc, chain, progress: terminal.err, nowSeconds },
     )
-    const { deposit } = await chain.escrow(operatorId, account)
+    const deposits = await Promise.all(
+      parts.map(async ({ operatorId, amount: part }) => {
+        const { deposit } = await chain.escrow(operatorId, account)
+        return { operatorId, amount: part.toString(), deposit }
+      }),
+    )
     if (flags.json === true) {
-      const sums = { amount: amount.toString(), deposit: deposit.toString() }
+      const [first] = deposits
       const { symbol, decimals } = token
-      const facts = { account: checksumAddress(account), operatorId, ...sums }
-      terminal.out(JSON.stringify({ ...facts, token: symbol, decimals, transactionHash }))
+      const facts = { account: checksumAddress(account), ...first, amount: amount.toString() }
+      const rest = { token: symbol, decimals, transactionHash, deposits }
+      terminal.out(JSON.stringify({ ...facts, ...rest }, (_, value) => textOf(value)))
     } else {
-      const total = `${formatAmount(deposit, token.decimals)} ${token.symbol}`
-      terminal.out(`escrow    ${total} with operator ${operatorId}`)
+      for (const { operatorId, deposit } of deposits) {
+        const total = `${formatAmount(deposit, token.decimals)} ${token.symbol}`
+        terminal.out(`escrow    ${total} with operator ${operatorId}`)
+      }
     }
     return Exit.ok
   } finally {
@@ -72,14 +91,21 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
+const textOf = (value: unknown): unknown => (typeof value === 'bigint' ? `${value}` : value)
+
 /** A deposit with a contract or an id the operator has left would pay for nothing. */
-async function refuseChanged(device: DeviceFile, directory: string): Promise<void> {
-  const operator = await askOwnOperator(device.operatorUrl).catch((error) => {
+async function refuseChanged(
+  { operatorUrl, operatorId }: EnrolledOperator,
+  device: DeviceFile,
+  directory: string,
+): Promise<void> {
+  const operator = await askOwnOperator(operatorUrl).catch((error) => {
     // A chain of its own goes on without the operator; the embedded one is down with it.
     if (isEmbedded(device.rpc) || !(error instanceof DeviceError)) throw error
     return undefined
   })
-  const change = operator === undefined ? undefined : changeSince(device, operator)
+  const change =
+    operator === undefined ? undefined : changeSince({ ...device, operatorId }, operator)
   if (change === undefined) return
   const again = enrolAgain(device, directory)
   throw new CommandError(Exit.configuration, `${change}: enrol again with: ${again}`)

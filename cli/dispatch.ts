@@ -49,6 +49,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./device-topup.ts'),
   },
   {
+    name: 'device shift',
+    summary: 'move escrow of a device from one operator to another',
+    load: () => import('./device-shift.ts'),
+  },
+  {
     name: 'device run',
     summary: 'pay for the connection of a device as it goes',
     load: () => import('./device-run.ts'),
@@ -77,6 +82,36 @@ export const verbs: readonly Verb[] = [
     name: 'disconnect',
     summary: 'put one session off',
     load: () => import('./disconnect.ts'),
+  },
+  {
+    name: 'merchant create',
+    summary: 'make an account for the owner of access points',
+    load: () => import('./merchant-create.ts'),
+  },
+  {
+    name: 'merchant run',
+    summary: 'run a merchant: join, check and sign blocks, watch',
+    load: () => import('./merchant-run.ts'),
+  },
+  {
+    name: 'merchant status',
+    summary: 'show where a merchant stands and what it can withdraw',
+    load: () => import('./merchant-status.ts'),
+  },
+  {
+    name: 'merchant withdraw',
+    summary: 'pay out what the contract owes a merchant',
+    load: () => import('./merchant-withdraw.ts'),
+  },
+  {
+    name: 'merchant exit',
+    summary: 'pay out and leave the operator',
+    load: () => import('./merchant-exit.ts'),
+  },
+  {
+    name: 'notarize',
+    summary: 'show the blocks that pay access point owners, or ask for one',
+    load: () => import('./notarize.ts'),
   },
   {
     name: 'chain status',

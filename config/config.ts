@@ -81,6 +81,15 @@ export interface EapConfig {
   readonly roundsMax: number
 }
 
+/** The clock of an operator's blocks (the contract's Timing): seconds, eta in blocks. */
+export interface PayplaceTiming {
+  readonly beta: number
+  readonly gamma: number
+  readonly delta: number
+  readonly challenge: number
+  readonly eta: number
+}
+
 export interface Config {
   readonly operator: { readonly name: string }
   readonly radius: RadiusConfig
@@ -101,6 +110,12 @@ export interface Config {
     readonly arrearsWindowMs: number
   }
   readonly billing: { readonly usage: 'accounting' }
+  readonly payplace: {
+    /** Of every credit of a merchant, parts of a million. */
+    readonly commissionPpm: number
+    /** For the registration of this operator, fixed from then on; undefined: by the chain's id. */
+    readonly timing: PayplaceTiming | undefined
+  }
   readonly http: { readonly listen: Endpoint; readonly publicUrl: string | null }
   /** `embedded`, or a postgres URL. */
   readonly storage: string

@@ -94,6 +94,10 @@ function buildConfig(parsed: Parsed, cross: CrossResult): Config {
       arrearsWindowMs: admission.arrears_window,
     },
     billing: parsed.billing,
+    payplace: {
+      commissionPpm: parsed.payplace.commission_percent,
+      timing: parsed.payplace.timing,
+    },
     http: { listen: http.listen, publicUrl: http.public_url },
     storage: parsed.storage,
     log: parsed.log,

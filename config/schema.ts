@@ -12,6 +12,7 @@ import {
   parseBssid,
   parseDuration,
   parseEndpoint,
+  parsePercent,
   parsePrice,
   parseUrl,
 } from './values.ts'
@@ -256,6 +257,30 @@ const chain = section({
   stale_after: duration(SECOND, DAY).default(MINUTE),
 })
 
+function wholeSeconds(to: number) {
+  return duration(SECOND, to).transform((ms, context): number => {
+    if (ms % SECOND === 0) return ms / SECOND
+    context.addIssue({ code: 'custom', message: 'must be whole seconds: the contract counts them' })
+    return z.NEVER
+  })
+}
+
+/** The bounds are those of the contract (Operators.sol), which would refuse the registration. */
+const payplaceTiming = section({
+  beta: wholeSeconds(365 * DAY),
+  gamma: wholeSeconds(30 * DAY),
+  delta: wholeSeconds(DAY),
+  challenge: wholeSeconds(365 * DAY),
+  eta: integer(1, 1_000_000),
+}).superRefine(({ beta, gamma, delta, challenge }, context) => {
+  const refuse = (message: string): void => context.addIssue({ code: 'custom', message })
+  if (gamma < 3 * delta) refuse('gamma must be at least 3 times delta')
+  if (beta < 2 * (gamma + 2 * delta)) refuse('beta must be at least 2 (gamma + 2 delta)')
+  if (challenge < beta + gamma + 2 * delta) {
+    refuse('challenge must be at least beta + gamma + 2 delta')
+  }
+})
+
 const publicUrl = z
   .union([z.null(), text('', (input) => parseUrl(input, ['http', 'https']))], {
     error: () => 'must be null or an http or https URL that devices can reach',
@@ -299,6 +324,13 @@ export const schema = section({
       (input) => input === 'attested' || input === 'lower' || input === 'higher',
       'must be "accounting" ("attested", "lower" and "higher" are not built yet)',
     ).default('accounting'),
+  }).prefault({}),
+  payplace: section({
+    commission_percent: text(
+      'must be 0 to 100 per cent in quotes, such as "2.5": at most 4 decimal places',
+      parsePercent,
+    ).prefault('0'),
+    timing: payplaceTiming.optional(),
   }).prefault({}),
   http: section({
     listen: endpoint.prefault('127.0.0.1:8080'),

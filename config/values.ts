@@ -32,6 +32,14 @@ export function parsePrice(text: string): string | undefined {
   return /^(0|[1-9][0-9]{0,9})(\.[0-9]{1,18})?$/.test(text) ? text : undefined
 }
 
+/** A share of 0 to 100 per cent with at most four places, as parts of a million. */
+export function parsePercent(text: string): number | undefined {
+  const match = /^(0|[1-9][0-9]{0,2})(?:\.([0-9]{1,4}))?$/.exec(text)
+  if (match === null) return undefined
+  const ppm = Number(match[1]) * 10_000 + Number((match[2] ?? '').padEnd(4, '0'))
+  return ppm <= 1_000_000 ? ppm : undefined
+}
+
 /** `host:port` with a literal address (`[::]:1812` for IPv6) or `localhost`. */
 export function parseEndpoint(text: string): Endpoint | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+|localhost)):([0-9]{1,5})$/.exec(text)

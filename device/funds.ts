@@ -1,7 +1,8 @@
 // Tokens into escrow: the faucet on the embedded chain, the account's own tokens on any other, then
-// the deposit. Sends transactions of the device's account only. Called by create and topup.
+// the deposit, with one operator or split over several. Sends transactions of the device's account
+// only. Called by create, topup and shift.
 
-import { deposit as depositOwn } from '../chain/calls.ts'
+import { type DepositPart, deposit as depositOwn } from '../chain/calls.ts'
 import type { RpcRequest } from '../chain/transactions.ts'
 import { type Address, checksumAddress } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
@@ -13,12 +14,26 @@ import { refusalOf, requestJson } from './http.ts'
 /** Where a deposit goes and whose it is. */
 export interface Deposit {
   readonly accountKey: Buffer
-  readonly amount: bigint
+  /** One transaction puts them all in escrow, or none. */
+  readonly parts: readonly DepositPart[]
   readonly operatorUrl: string
-  readonly operatorId: number
   readonly contract: Address
   readonly chainId: bigint
-  readonly token: { readonly address: Address; readonly symbol: string; readonly decimals: number }
+  readonly token: Token
+}
+
+interface Token {
+  readonly address: Address
+  readonly symbol: string
+  readonly decimals: number
+}
+
+/** What the account must hold before something else is done. */
+export interface Need {
+  /** Whose faucet is asked. */
+  readonly operatorUrl: string
+  readonly amount: bigint
+  readonly token: Token
 }
 
 /** The node, where progress is told, and the time (Unix s) that a permit ends by. */
@@ -42,41 +57,66 @@ const WAITS_MAX = 2
 const GAS_WEI_LOW = 15n * 10n ** 15n
 
 /**
- * Brings `amount` base units into escrow and returns the transaction hash of the deposit, mined.
+ * Brings the parts into escrow and returns the transaction hash of the deposit, mined.
  * Throws DeviceError 'unavailable' where tokens or gas are missing, ChainError where the chain
  * refuses.
  */
 export async function depositTokens(deposit: Deposit, deps: DepositDeps): Promise<string> {
   const account = accountOf(deposit.accountKey)
-  await drawTokens(deposit, account, deps)
-  const { accountKey: privateKey, chainId, contract, token, operatorId, amount } = deposit
+  const { accountKey: privateKey, chainId, contract, token, operatorUrl, parts } = deposit
+  const amount = parts.reduce((sum, part) => sum + part.amount, 0n)
+  await drawTokens({ operatorUrl, amount, token }, account, deps)
   const receipt = await depositOwn(
     { rpc: deps.rpc, chainId, contract, token: token.address },
     { privateKey },
-    [{ operatorId, amount }],
+    parts,
     deps.nowSeconds,
   )
-  deps.progress(`deposited ${shown(amount, token)} with operator ${operatorId}`)
+  for (const part of parts) {
+    deps.progress(`deposited ${shown(part.amount, token)} with operator ${part.operatorId}`)
+  }
   return receipt.transactionHash
 }
 
-/** Makes sure the account has the tokens and the gas, by the faucet where the operator has one. */
-async function drawTokens(deposit: Deposit, account: Address, deps: DepositDeps): Promise<void> {
-  const { token, amount } = deposit
+/**
+ * One deposit in equal parts, the first with what is left over. Throws DeviceError 'usage' where an
+ * operator is named twice or a part would be nothing.
+ */
+export function splitEvenly(amount: bigint, operatorIds: readonly number[]): DepositPart[] {
+  if (new Set(operatorIds).size !== operatorIds.length) {
+    throw new DeviceError('usage', 'an operator is named twice')
+  }
+  const count = BigInt(operatorIds.length)
+  if (amount < count) throw new DeviceError('usage', 'AMOUNT is too little to be split')
+  const part = amount / count
+  return operatorIds.map((operatorId, index) => {
+    return { operatorId, amount: index === 0 ? amount - part * (count - 1n) : part }
+  })
+}
+
+/** What `drawTokens` reads, and where it tells progress. */
+type DrawDeps = Pick<DepositDeps, 'chain' | 'progress'>
+
+/**
+ * Makes sure the account has the tokens and the gas, by the faucet where the operator has one.
+ * Throws DeviceError 'unavailable' where they are missing.
+ */
+export async function drawTokens(need: Need, account: Address, deps: DrawDeps): Promise<void> {
+  const { token, amount } = need
   const held = await deps.chain.tokenBalance(token.address, account)
   const gas = await deps.chain.gasBalance(account)
   const missing = amount > held ? amount - held : 0n
   if (missing === 0n && gas >= GAS_WEI_LOW) return
   const most = FAUCET_TOKENS_A_CALL * unitOf(token)
   if (missing > faucetMost(token)) {
-    throw lacking(deposit, account, held, `; ${faucetLimit(token)}`)
+    throw lacking(need, account, held, `; ${faucetLimit(token)}`)
   }
   // One base unit where only gas is missing: the faucet brings both.
   const wanted = missing === 0n ? 1n : missing
   for (let left = wanted; left > 0n; left -= most) {
     const part = { amount: left < most ? left : most, drawn: wanted - left }
-    if (await drawOnce(deposit, account, part, deps)) continue
-    if (missing > 0n) throw lacking(deposit, account, held, '')
+    if (await drawOnce(need, account, part, deps)) continue
+    if (missing > 0n) throw lacking(need, account, held, '')
     if (gas > 0n) return // too little by our guess only: the chain decides
     const problem = `${checksumAddress(account)} has nothing to pay the chain's gas with`
     throw new DeviceError('unavailable', `${problem}: send it some, then try again`)
@@ -85,10 +125,10 @@ async function drawTokens(deposit: Deposit, account: Address, deps: DepositDeps)
 
 /** False where this operator has no faucet: it is not on the embedded chain. */
 async function drawOnce(
-  { operatorUrl, token }: Deposit,
+  { operatorUrl, token }: Need,
   account: Address,
   { amount, drawn }: { readonly amount: bigint; readonly drawn: bigint },
-  deps: DepositDeps,
+  deps: DrawDeps,
 ): Promise<boolean> {
   const body = { account: checksumAddress(account), amount: amount.toString() }
   for (let attempt = 1; ; attempt++) {
@@ -113,21 +153,21 @@ async function drawOnce(
   return true
 }
 
-const unitOf = (token: Pick<Deposit['token'], 'decimals'>): bigint => 10n ** BigInt(token.decimals)
+const unitOf = (token: Pick<Token, 'decimals'>): bigint => 10n ** BigInt(token.decimals)
 
 /** The most base units one command may draw from a faucet. */
-export function faucetMost(token: Pick<Deposit['token'], 'decimals'>): bigint {
+export function faucetMost(token: Pick<Token, 'decimals'>): bigint {
   return FAUCET_TOKENS_A_CALL * FAUCET_CALLS_A_MINUTE * FAUCET_MINUTES * unitOf(token)
 }
 
 /** The faucet's limits in words. */
-export function faucetLimit({ symbol }: Pick<Deposit['token'], 'symbol'>): string {
+export function faucetLimit({ symbol }: Pick<Token, 'symbol'>): string {
   const most = `at most ${FAUCET_TOKENS_A_CALL} ${symbol} a call`
   return `the faucet gives ${most} and takes ${FAUCET_CALLS_A_MINUTE} calls a minute`
 }
 
 function lacking(
-  { token, amount }: Deposit,
+  { token, amount }: Need,
   account: Address,
   held: bigint,
   more: string,
@@ -136,5 +176,5 @@ function lacking(
   return new DeviceError('unavailable', `${has}${more}: send it the rest, then try again`)
 }
 
-const shown = (amount: bigint, token: Deposit['token']): string =>
+const shown = (amount: bigint, token: Token): string =>
   `${formatAmount(amount, token.decimals)} ${token.symbol}`

@@ -26,6 +26,8 @@ export interface JsonRequest {
   readonly body?: unknown
   readonly bearer?: string
   readonly timeoutMs?: number
+  /** For answers that are meant to be long, as a node's logs. */
+  readonly bodyBytesMax?: number
 }
 
 /**
@@ -51,6 +53,7 @@ export function parseOperatorUrl(text: string): string {
  */
 export async function requestJson(url: string, request: JsonRequest = {}): Promise<JsonAnswer> {
   const signal = AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS)
+  const bodyBytesMax = request.bodyBytesMax ?? BODY_BYTES_MAX
   let answer: RawAnswer
   try {
     answer = await exchange(url, request, signal)
@@ -64,7 +67,7 @@ export async function requestJson(url: string, request: JsonRequest = {}): Promi
     throw new DeviceError('refused', `${url} answers with a redirect; name the final URL instead`)
   }
   if (text === undefined) {
-    throw new DeviceError('refused', `${url} answers with more than ${BODY_BYTES_MAX} bytes`)
+    throw new DeviceError('refused', `${url} answers with more than ${bodyBytesMax} bytes`)
   }
   const body = parseJson(url, status, text)
   const retryAfter = headers['retry-after'] ?? ''
@@ -105,8 +108,12 @@ async function exchange(
     sent.once('error', reject)
     sent.end(body)
   })
-  const text = await readBounded(response)
-  return { status: response.statusCode ?? 0, headers: response.headers, text }
+  const bytes = await readBounded(response, request.bodyBytesMax ?? BODY_BYTES_MAX)
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    text: bytes?.toString('utf8'),
+  }
 }
 
 function parseJson(url: string, status: number, text: string): unknown {
@@ -129,13 +136,17 @@ export function refusalOf(answer: JsonAnswer): string {
   return error.message.replace(/\p{C}+/gu, ' ').slice(0, 300)
 }
 
-async function readBounded(response: IncomingMessage): Promise<string | undefined> {
+/** The body, or undefined where it is longer than that; what is left of it is not read. */
+export async function readBounded(
+  response: AsyncIterable<Uint8Array>,
+  bytesMax: number,
+): Promise<Buffer | undefined> {
   const parts: Uint8Array[] = []
   let length = 0
   for await (const part of response) {
     length += part.length
-    if (length > BODY_BYTES_MAX) return undefined // leaving the loop destroys the stream
+    if (length > bytesMax) return undefined // leaving the loop destroys the stream
     parts.push(part)
   }
-  return Buffer.concat(parts).toString('utf8')
+  return Buffer.concat(parts)
 }

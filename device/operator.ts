@@ -54,6 +54,10 @@ const operatorAnswer = z.object({
     .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/),
   // Where access points ask; absent from servers that do not say.
   radius: z.object({ auth: port, accounting: port }).optional(),
+  // No event of the contract is older: where its logs begin.
+  deployBlock: z.int().min(0).optional(),
+  // Blocks that count as final for it, as in its configuration.
+  confirmations: z.int().min(1).max(1_000).optional(),
   // The leaf alone where it has no CA.
   certificates: z
     .tuple([certificateText], certificateText)

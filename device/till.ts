@@ -40,6 +40,7 @@ export interface Till {
   readonly sessions: readonly SessionView[]
   readonly viewAtMs: number | undefined
   readonly book: VoucherBook
+  /** What a voucher may reach: the deposit less what a shift waits to move away. */
   readonly deposit: bigint | undefined
   now(): number
   /** Asks for the sessions; resolves with the round trip in ms. Throws as askSessions. */
@@ -135,7 +136,8 @@ export function openTill(deps: TillDeps): Till {
         throw error
       })
       if (read === undefined) return
-      deposit = read.deposit
+      // What is asked to move to another operator is not this one's to be paid with.
+      deposit = read.deposit - read.pendingShift
       const book = vouchers.book(operatorId)
       // What was settled on chain the operator must have; more than we signed is a node's lie.
       const { highestVoucher } = read

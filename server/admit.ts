@@ -173,8 +173,7 @@ export function channelFacts(
   return {
     deposit,
     highestVoucher: channel?.highestVoucher ?? 0n,
-    // Shifts come with PayPlace: the contract has none yet.
-    pendingShift: 0n,
+    pendingShift: channel?.pendingShift ?? 0n,
     // Only who has no deposit here is told of one elsewhere; the mirror sorts a list to find it.
     depositElsewhere:
       deposit === 0n && mirror.operatorsWithDeposit(account).some((other) => other !== operatorId),

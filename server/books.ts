@@ -13,6 +13,8 @@ export interface Books {
   readonly ledger: Ledger
   readonly storage: Storage
   readonly committer: Committer
+  /** Journal entries since this time (Unix ms) stay as they are, however old. */
+  keepJournal(sinceMs: () => number): void
   /** Makes the last changes durable and closes the store. */
   close(): Promise<void>
 }
@@ -53,9 +55,10 @@ export async function openBooks(o: {
       onError: (error) => o.log.error({ code: error.code, reason: error.message }, 'not stored'),
       onRecovered: () => o.log.info('the store can be written again'),
     })
+    let keptSinceMs = (): number => Number.POSITIVE_INFINITY
     const prune = async (): Promise<void> => {
       try {
-        const removed = await storage.prune(o.now() - RECORDS_KEPT_MS)
+        const removed = await storage.prune(o.now() - RECORDS_KEPT_MS, keptSinceMs())
         if (removed.records + removed.entries > 0) o.log.info(removed, 'old rows removed')
       } catch (error) {
         o.log.warn({ err: error }, 'old rows could not be removed')
@@ -70,7 +73,10 @@ export async function openBooks(o: {
       await committer.close()
       await storage.close()
     }
-    return { ledger, storage, committer, close }
+    const keepJournal = (sinceMs: () => number): void => {
+      keptSinceMs = sinceMs
+    }
+    return { ledger, storage, committer, keepJournal, close }
   } catch (error) {
     await storage.close()
     throw error

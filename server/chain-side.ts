@@ -25,6 +25,8 @@ export interface ChainSide {
   readonly rpcUrl: string
   readonly embedded: EmbeddedServices | undefined
   readonly durableBlock: (() => number) | undefined
+  /** The embedded chain as its keeper sees it; undefined on any other. */
+  readonly own: Pick<EmbeddedChain, 'durableBlock' | 'saved'> | undefined
   /**
    * The SPKI hashes devices accept for this operator now: the one in force and an announced one.
    */
@@ -66,6 +68,7 @@ export async function startChain(o: ChainSideOptions): Promise<ChainSide> {
       ...{ place, contract: contracts.contract, operatorKey: o.operatorKey },
       metadataUri: config.http.publicUrl ?? '',
       serverSpkiSha256: o.certificate.spkiSha256,
+      ...(config.payplace.timing === undefined ? {} : { timing: config.payplace.timing }),
     })
     if (done !== 'nothing') log.info({ operatorId }, `operator ${done} in the contract`)
     store = openMirrorStore(paths.database)
@@ -142,6 +145,7 @@ function assemble(o: ChainSideOptions, parts: Parts): ChainSide {
       account: accountOf(o.operatorKey),
       contract: contracts.contract,
       chainId: contracts.chainId,
+      deployBlock: contracts.deployBlock,
       token: {
         address: contracts.token,
         symbol: contracts.tokenSymbol,
@@ -152,6 +156,7 @@ function assemble(o: ChainSideOptions, parts: Parts): ChainSide {
     rpcUrl: parts.url,
     embedded: embedded?.services,
     durableBlock: chain === undefined ? undefined : () => chain.durableBlock(),
+    own: chain,
     pinnedSpki() {
       const operator = mirror.operator(operatorId)
       const hashes = [operator?.serverSpkiSha256, operator?.nextServerSpkiSha256]

@@ -31,6 +31,7 @@ export function dataPaths(directory: string) {
     caKey: at('ca.key'),
     database: at('datanet.sqlite'),
     chain: at('chain'),
+    blocks: at('blocks'),
   }
 }
 export type DataPaths = ReturnType<typeof dataPaths>

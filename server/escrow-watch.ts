@@ -1,4 +1,5 @@
-// When the chain takes a deposit back (a reorg) or money leaves the channel, sessions whose reserve
+// When the chain takes a deposit back (a reorg) or money leaves the channel or is about to (a
+// shift), sessions whose reserve
 // the escrow no longer covers end: the newest first, since the older ones were covered when they
 // began. Called on every change the mirror reports.
 
@@ -39,7 +40,8 @@ export function endUncovered(
     const channel = view.channel(operatorId, account)
     const settled = channel?.highestVoucher ?? 0n
     const voucher = ledger.account(account)?.voucher?.amount ?? 0n
-    let rest = (channel?.deposit ?? 0n) - (voucher > settled ? voucher : settled)
+    const staying = (channel?.deposit ?? 0n) - (channel?.pendingShift ?? 0n)
+    let rest = staying - (voucher > settled ? voucher : settled)
     for (const debt of ledger.debtsOf(account)) rest -= debtOf(debt)
     const covered = new Map<string, bigint>()
     for (const session of open) {

@@ -10,6 +10,7 @@ import { booksRoutes } from './http-books.ts'
 import { HttpError } from './http-error.ts'
 import type { PublicDeps } from './http-public.ts'
 import type { Metering } from './metering.ts'
+import type { Notary } from './notary.ts'
 
 export interface AdminDeps extends PublicDeps {
   readonly adminToken: string
@@ -20,6 +21,7 @@ export interface AdminDeps extends PublicDeps {
   readonly reload: () => readonly ConfigProblem[]
   /** The time of day, Unix ms; `now` is the clock of the books. */
   readonly wallNow: () => number
+  readonly notary: Notary
 }
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
@@ -41,6 +43,15 @@ export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
     const message = 'the configuration has problems; the old one stays in force'
     return reply.code(422).send({ error: { code: 'configuration', message }, problems })
   })
+  routes.get('/v1/notary', async () => notaryAnswer(deps))
+  routes.post('/v1/notary/build', async (_request, reply) => {
+    deps.notary.request()
+    return reply.code(202).send(notaryAnswer(deps))
+  })
+  routes.post('/v1/notary/withdraw', async (_request, reply) => {
+    deps.notary.payout()
+    return reply.code(202).send(notaryAnswer(deps))
+  })
   routes.get('/v1/chain/status', async () => {
     const { facts, mirror } = deps
     const heardAtMs = mirror.heardAtMs()
@@ -59,4 +70,21 @@ export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
       stale: deps.wallNow() - heardAtMs >= staleAfterMs,
     }
   })
+}
+
+function notaryAnswer({ notary, facts }: AdminDeps): object {
+  const status = notary.status()
+  if (status === undefined) {
+    throw new HttpError(503, 'not-ready', 'the chain has not been read yet; try again')
+  }
+  const { waiting, own, answered, problem, ...rest } = status
+  return {
+    ...{ ...rest, token: { symbol: facts.token.symbol, decimals: facts.token.decimals } },
+    ...{
+      waiting: `${waiting}`,
+      own: `${own}`,
+      answered: answered ?? null,
+      problem: problem ?? null,
+    },
+  }
 }

@@ -17,6 +17,8 @@ export interface OperatorFacts {
   readonly account: Address
   readonly contract: Address
   readonly chainId: bigint
+  /** No event of the contract is older. */
+  readonly deployBlock: number
   readonly token: { readonly address: Address; readonly symbol: string; readonly decimals: number }
 }
 
@@ -145,6 +147,7 @@ function takeDailyTurn(day: { startedAtMs: number; calls: number }, nowMs: numbe
 function operatorAnswer(deps: PublicDeps): object {
   const { config, certificate, rules } = deps.runtime()
   const { facts } = deps
+  const { confirmations } = config.chain
   const tariffs = [...rules.tariffs.values()].map((tariff) => ({
     name: tariff.name,
     perMinute: tariff.perMinute.toString(),
@@ -160,6 +163,8 @@ function operatorAnswer(deps: PublicDeps): object {
     account: checksumAddress(facts.account),
     contract: checksumAddress(facts.contract),
     chainId: Number(facts.chainId),
+    deployBlock: facts.deployBlock,
+    confirmations,
     rpc: deps.embedded === undefined ? deps.chainRpc : `${deps.baseUrl()}/v1/chain`,
     token: { ...facts.token, address: checksumAddress(facts.token.address) },
     serverSpkiSha256: certificate.spkiSha256,

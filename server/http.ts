@@ -11,10 +11,12 @@ import { consoleHeaders, consolePage } from './console.ts'
 import { accessPointRoutes } from './http-access-points.ts'
 import { type AdminDeps, adminRoutes } from './http-admin.ts'
 import { HttpError } from './http-error.ts'
+import { type MerchantRoutesDeps, merchantRoutes } from './http-merchant.ts'
 import { paymentRoutes } from './http-payments.ts'
 import { type PublicDeps, publicRoutes } from './http-public.ts'
 import type { rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { showStatus } from './notary-status.ts'
 
 export interface HttpDeps extends PublicDeps, AdminDeps {
   readonly metrics: Metrics
@@ -22,6 +24,8 @@ export interface HttpDeps extends PublicDeps, AdminDeps {
   readonly readiness: () => string | undefined
   readonly publicUrl: () => string | null
   readonly logRate: ReturnType<typeof rateLimited>
+  /** By the operator's account: 65 bytes. */
+  readonly signApproval: MerchantRoutesDeps['sign']
 }
 
 /** A raw transaction of 64 KiB is 131 kB of hex; nothing else comes near it. */
@@ -73,6 +77,7 @@ export async function openHttp(
   await app.register(async (routes) => publicRoutes(routes, deps))
   await app.register(async (routes) => paymentRoutes(routes, paymentDeps(deps)))
   await app.register(async (routes) => accessPointRoutes(routes, accessPointDeps(deps)))
+  await app.register(async (routes) => merchantRoutes(routes, merchantDeps(deps)))
   await app.register(async (routes) => adminRoutes(routes, deps))
   await app.register(async (routes) => healthRoutes(routes, deps))
   app.server.maxConnections = CONNECTIONS_MAX
@@ -95,6 +100,17 @@ function paymentDeps({ metering, facts, mirror, now, wallNow }: HttpDeps) {
   const separator = payPlaceDomain(chainId, contract)
   const domain = { chainId, contract, operator, separator }
   return { payments, domain, ledger: books.ledger, mirror, ensureAccount, now, wallNow }
+}
+
+function merchantDeps(deps: HttpDeps): MerchantRoutesDeps {
+  const { notary, metering, facts, runtime, now } = deps
+  return {
+    ...{ notary, storage: metering.books.storage, operator: facts.operatorId, now },
+    domain: payPlaceDomain(facts.chainId, facts.contract),
+    isMerchant: (account) => runtime().config.clients.some(({ merchant }) => merchant === account),
+    commissionPpm: () => runtime().config.payplace.commissionPpm,
+    sign: deps.signApproval,
+  }
 }
 
 function guard(app: FastifyInstance, deps: HttpDeps): void {
@@ -140,6 +156,7 @@ function healthRoutes(routes: FastifyInstance, deps: HttpDeps): void {
     return reply.code(503).send({ error: { code: 'not-ready', message: reason } })
   })
   routes.get('/metrics', async (_request, reply) => {
+    showStatus(deps.notary.status(), deps.metrics)
     reply.header('content-type', deps.metrics.registry.contentType)
     return deps.metrics.registry.metrics()
   })

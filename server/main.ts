@@ -5,14 +5,14 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 import { identityDomain, identityReader } from '../certs/identity.ts'
-import { renewalDue } from '../certs/operator.ts'
 import { lockDirectory } from '../chain/lock.ts'
 import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config.ts'
+import { signDigest } from '../ethereum/signature.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { createDuplicates } from '../radius/duplicates.ts'
 import { type AccessDeps, type Answer, answerAccess } from './access.ts'
 import { banner, httpUrl } from './banner.ts'
-import { openBooks } from './books.ts'
+import { type Books, openBooks } from './books.ts'
 import {
   certificateWarning,
   loadOperatorCertificate,
@@ -24,13 +24,14 @@ import { type ConfigSource, readConfig } from './config-source.ts'
 import { createConversations } from './conversations.ts'
 import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
 import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError, StartError } from './explain.ts'
-import { openHttp } from './http.ts'
+import { type HttpDeps, openHttp } from './http.ts'
 import { createLog, type Log, rateLimited } from './log.ts'
 import { createMetering, type Metering } from './metering.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { createNotarySide } from './notary-side.ts'
 import { createRadiusHandler, type RadiusPort } from './radius.ts'
 import { createRandomPool } from './random.ts'
-import { createReload } from './reload.ts'
+import { createReload, reloadUnasked } from './reload.ts'
 import { buildRuntime, type Runtime } from './runtime.ts'
 import { openUdpPort, type Source, type UdpPort } from './socket.ts'
 
@@ -49,7 +50,6 @@ const IDENTITIES_MAX = 20_000
 const DUPLICATES_MAX = 16_384
 /** A session that must end waits at most this long for the decision. */
 const SWEEP_MS = 250
-const DAY_MS = 86_400_000
 const LOG_ONCE_PER_MS = 10_000
 /** In such an interval: enough to see what is going on, 400 kB a minute at the very most. */
 const LOG_LINES_MAX = 200
@@ -173,8 +173,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   const operatorKey = readOperatorKey(paths, randomBytes)
   const adminToken = readAdminToken(paths, randomBytes)
   const certificate = loadOperatorCertificate(config, paths, deps)
-  const warning = certificateWarning(certificate)
-  if (warning !== undefined) log.warn(warning)
+  warnOf(certificate, log)
   const chain = await startChain({ config, paths, operatorKey, certificate, log, ...deps })
   undo.push(() => chain.stop())
   const failed = chain.failed.then((text) => {
@@ -184,18 +183,8 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   failed.catch(() => undefined)
   if (o.asked.already()) return { failed }
 
-  const operatorAccount = chain.facts.account
-  const books = await openBooks({
-    ...{
-      storage: config.storage,
-      databasePath: paths.database,
-      operatorAccount,
-      now: clock.now,
-      log,
-    },
-  })
+  const books = await openLedger(config, paths, chain, clock, log)
   undo.push(() => books.close())
-  for (const { heardAtMs } of books.ledger.open()) clock.raise(heardAtMs)
   const build = (next: Config, withCertificate: OperatorCertificate): Runtime =>
     buildRuntime(next, withCertificate, chain.facts.token.decimals, (tariff) =>
       books.ledger.tariffVersion(tariff, clock.now()),
@@ -211,6 +200,11 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     ...{ random: createRandomPool(), now: clock.now, wallNow: Date.now },
   })
   undo.push(() => metering.stop())
+  const notary = createNotarySide({
+    ...{ books, chain, operatorKey, directory: paths.blocks, log, metrics, ...deps },
+    config: () => runtime.config,
+  })
+  undo.push(() => notary.stop())
   const access = createAccess({ chain, current, metering, metrics, operatorKey, log, undo, clock })
   const ports = await openRadius(config, current, access, metering, undo)
   const sweep = setInterval(() => sweepTables(access, metering, chain, metrics), SWEEP_MS)
@@ -226,40 +220,54 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     loadCertificate: (next) => loadOperatorCertificate(next, paths, deps),
     pinnedSpki: () => chain.pinnedSpki(),
   })
-  const onHangup = (): void => void reload()
-  process.on('SIGHUP', onHangup)
-  undo.push(() => void process.removeListener('SIGHUP', onHangup))
-  // A server that runs for years renews by itself what it made by itself.
-  const renew = setInterval(() => {
-    const [leaf] = current().certificate.certificates
-    const isAuto = current().config.eap.certificate === 'auto'
-    if (isAuto && leaf !== undefined && renewalDue(leaf, Math.floor(Date.now() / 1000))) reload()
-  }, DAY_MS)
-  undo.push(() => clearInterval(renew))
+  undo.push(reloadUnasked(reload, current))
 
-  const { listen } = config.http
-  let http: { endpoint: Endpoint; close(): Promise<void> }
   const baseUrl = (): string => runtime.config.http.publicUrl ?? httpUrl(http.endpoint)
-  try {
-    http = await openHttp(listen, {
-      ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
-      ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload },
-      ...{ logRate, metering, now: clock.now, wallNow: Date.now },
-      radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
-      durableBlock: chain.durableBlock,
-      readiness: () => readiness(chain, current()),
-      publicUrl: () => runtime.config.http.publicUrl,
-    })
-  } catch (error) {
-    throw portError(error, listen, 'http.listen')
-  }
+  const http = await listenHttp(config.http.listen, {
+    ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
+    ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload },
+    ...{ logRate, metering, now: clock.now, wallNow: Date.now },
+    ...{ notary, signApproval: (digest) => signDigest(digest, operatorKey) },
+    radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
+    durableBlock: chain.durableBlock,
+    readiness: () => readiness(chain, current()),
+    publicUrl: () => runtime.config.http.publicUrl,
+  })
   undo.push(() => http.close())
   metering.listening()
+  notary.start()
   const listening = { ...ports, http: http.endpoint }
   log.info({ ...listening, engine: runtime.rules.engine.name }, 'ready to process requests')
   const secret = current().nasOf('127.0.0.1')?.secret
   process.stdout.write(banner(config, listening, secret, paths.directory))
   return { failed }
+}
+
+function warnOf(certificate: OperatorCertificate, log: Log): void {
+  const warning = certificateWarning(certificate)
+  if (warning !== undefined) log.warn(warning)
+}
+
+/** The books, and a clock that is not behind them. */
+async function openLedger(
+  { storage }: Config,
+  { database: databasePath }: DataPaths,
+  chain: ChainSide,
+  clock: BooksClock,
+  log: Log,
+): Promise<Books> {
+  const operatorAccount = chain.facts.account
+  const books = await openBooks({ storage, databasePath, operatorAccount, now: clock.now, log })
+  for (const { heardAtMs } of books.ledger.open()) clock.raise(heardAtMs)
+  return books
+}
+
+async function listenHttp(listen: Endpoint, deps: HttpDeps): ReturnType<typeof openHttp> {
+  try {
+    return await openHttp(listen, deps)
+  } catch (error) {
+    throw portError(error, listen, 'http.listen')
+  }
 }
 
 /** Tells which TLS engine is in use, and why it is the slower one where a faster was allowed. */

@@ -48,6 +48,7 @@ export function createMetrics() {
       registers,
     }),
     ...moneyMetrics(registers),
+    ...blockMetrics(registers),
     // A whole authentication is 4-5 round trips: 10 ms on a loopback, seconds over a slow uplink.
     authenticationSeconds: new Histogram({
       name: 'datanet_authentication_seconds',
@@ -109,6 +110,66 @@ function moneyMetrics(registers: Registry[]) {
     storageFailed: new Gauge({
       name: 'datanet_storage_failed',
       help: '1 while the store can not be written',
+      registers,
+    }),
+  }
+}
+
+/** What is known of the blocks that pay access point owners. */
+function blockMetrics(registers: Registry[]) {
+  return {
+    blocks: new Counter({
+      name: 'datanet_blocks_total',
+      help: 'Periods that ended with a block, by result: notarized, or given-up (it waits)',
+      labelNames: ['result'],
+      registers,
+    }),
+    lastBlock: new Gauge({
+      name: 'datanet_block_number',
+      help: 'The last notarized block of this operator; 0 before the first',
+      registers,
+    }),
+    lastBlockTime: new Gauge({
+      name: 'datanet_block_timestamp_seconds',
+      help: 'When the last notarized block was built; its age is the time since then',
+      registers,
+    }),
+    merchants: new Gauge({
+      name: 'datanet_merchants',
+      help: 'Merchants of this operator, by standing: active (they sign), missing',
+      labelNames: ['standing'],
+      registers,
+    }),
+    merchantsPutOut: new Counter({
+      name: 'datanet_merchants_put_out_total',
+      help: 'Merchants put out for missing too many blocks; their locks became credit',
+      registers,
+    }),
+    creditsWaiting: new Gauge({
+      name: 'datanet_credits_waiting_units',
+      help: 'What was earned and is in no notarized block, base units of the token',
+      registers,
+    }),
+    creditsWaitingAccounts: new Gauge({
+      name: 'datanet_credits_waiting_accounts',
+      help: 'Accounts whose earnings are in no notarized block',
+      registers,
+    }),
+    shiftsChallenged: new Counter({
+      name: 'datanet_shifts_challenged_total',
+      help: 'Shifts to other operators that were cut to what no voucher has spent',
+      registers,
+    }),
+    contractCallsFailed: new Counter({
+      name: 'datanet_contract_calls_failed_total',
+      help: 'Transactions of the operator that were refused, or not mined in time, by call',
+      labelNames: ['call'],
+      registers,
+    }),
+    blsEngine: new Gauge({
+      name: 'datanet_bls_engine',
+      help: '1 for the BLS library that adds up signatures: blst, or noble without it',
+      labelNames: ['engine'],
       registers,
     }),
   }

@@ -279,10 +279,13 @@ function notHigher(best: BestVoucher): Refused {
   return { ...refuse('not-higher', 'a voucher of this amount or more is known'), best }
 }
 
-function checkAmount(amount: bigint, best: BestVoucher, { deposit }: Channel): Refused | undefined {
+/** What is asked to move to another operator can't be promised: a challenge would come too late. */
+function checkAmount(amount: bigint, best: BestVoucher, channel: Channel): Refused | undefined {
+  const { deposit, pendingShift } = channel
   if (amount <= best.amount) return notHigher(best)
-  if (amount > deposit) return refuse('over-deposit', `the deposit is ${deposit}`)
-  return undefined
+  if (amount <= deposit - pendingShift) return undefined
+  const moving = pendingShift === 0n ? '' : `, ${pendingShift} of it is asked to move elsewhere`
+  return refuse('over-deposit', `the deposit is ${deposit}${moving}`)
 }
 
 const toldOfTheBooks = (step: Step<Accepted>): boolean =>

@@ -2,11 +2,14 @@
 // replace the old ones whole; with any problem the old ones stay in force. Sockets, chain and
 // storage need a restart.
 
+import { renewalDue } from '../certs/operator.ts'
 import type { Config, ConfigProblem } from '../config/config.ts'
 import { certificateWarning, type OperatorCertificate } from './certificate.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
 import type { Log } from './log.ts'
 import type { Runtime } from './runtime.ts'
+
+const DAY_MS = 86_400_000
 
 export interface ReloadDeps {
   readonly source: ConfigSource
@@ -70,5 +73,24 @@ export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
       deps.log.error({ reason: message }, 'reload refused: the old configuration stays')
       return [{ path: '', line: 0, message }]
     }
+  }
+}
+
+/**
+ * Reloads at SIGHUP, and when the certificate is due that the server made by itself: it may run for
+ * years. Gives how to stop that.
+ */
+export function reloadUnasked(reload: () => unknown, runtime: () => Runtime): () => void {
+  const onHangup = (): void => void reload()
+  process.on('SIGHUP', onHangup)
+  const timer = setInterval(() => {
+    const { config, certificate } = runtime()
+    const [leaf] = certificate.certificates
+    if (config.eap.certificate !== 'auto' || leaf === undefined) return
+    if (renewalDue(leaf, Math.floor(Date.now() / 1000))) reload()
+  }, DAY_MS)
+  return () => {
+    process.removeListener('SIGHUP', onHangup)
+    clearInterval(timer)
   }
 }

@@ -11,8 +11,10 @@ import { Parser } from 'tap-parser'
 import { stringify } from 'yaml'
 import { finish, isProgram, ROOT } from './processes.mjs'
 
-/** Files at once, of those that compute and of those that wait. */
+/** Files at once. */
 const JOBS = 2
+/** And beside them, of those that wait. */
+const WAITING_JOBS = 3
 /**
  * A test file with this comment near its top spends most of its time waiting for real seconds to
  * pass: it runs beside those that need the processor.
@@ -20,6 +22,11 @@ const JOBS = 2
 const WAITS = /^\/\/ Mostly waits: \S/m
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Tally */
+
+/** Files whose comments are shown: what a long run did is what it is run for. */
+const TELLING = /^test\/long\//
+/** tap's own comments. */
+const FORM = /^# (Subtest: |time=|\{)/
 
 function indent(text) {
   return text.replace(/^(?=.)/gm, '    ')
@@ -40,6 +47,11 @@ export function readTap(stream, write) {
     parent.on('extra', (text) => write(text))
     parent.on('child', (child) => {
       watch(child)
+      if (TELLING.test(child.fullname)) {
+        child.on('comment', (text) => {
+          if (!FORM.test(text)) write(text.replace(/^# /, '     '))
+        })
+      }
       child.on('complete', ({ count }) => {
         if (count === 0) withoutAssertions.add(child.fullname)
       })
@@ -121,8 +133,12 @@ async function main(words) {
   )
   const computing = files.filter((file) => !waiting.includes(file))
   const total = { passed: 0, failed: 0, skipped: 0 }
-  const groups = [computing, waiting].filter((group) => group.length > 0)
-  for (const tally of await Promise.all(groups.map((group) => runFiles(group, JOBS, write)))) {
+  const lanes = [
+    { group: computing, jobs: JOBS },
+    { group: waiting, jobs: WAITING_JOBS },
+  ].filter(({ group }) => group.length > 0)
+  const runs = lanes.map(({ group, jobs }) => runFiles(group, jobs, write))
+  for (const tally of await Promise.all(runs)) {
     for (const key of Object.keys(total)) total[key] += tally[key]
   }
   if (words.includes('--checks-failed')) {

@@ -16,6 +16,11 @@ library Clock {
         return (uint64(age / beta), age % beta);
     }
 
+    /// @notice The operator's period at a moment after its g0.
+    function periodAt(Operator storage o, uint256 time) internal view returns (uint64 period) {
+        return uint64((time - o.timing.g0) / o.timing.beta);
+    }
+
     /// @notice Reverts outside the open window (gamma + delta, beta - delta).
     /// @return ends the second at which the window closes.
     function requireOpen(Operator storage o, uint32 operatorId)

@@ -129,6 +129,7 @@ interface IDatanet {
 
     // Shifts
 
+    /// @notice `period`: the shift waits for a block of a later one.
     event ShiftRequested(
         uint32 indexed from,
         uint32 indexed to,
@@ -360,8 +361,8 @@ interface IDatanet {
     function challengeShift(uint32 from, SignedVoucher calldata voucher) external;
 
     /// @notice Completes a shift after its challenge period, and after a block of a period that
-    /// began after the request (or 90 days without one). In the open window of `from`, by anyone.
-    /// The bond goes back.
+    /// began more than delta after the request (or 90 days without one). In the open window of
+    /// `from`, by anyone. The bond goes back.
     function finalizeShift(uint32 from, address consumer) external;
 
     /// @notice The caller takes its pending shift back, and the bond.

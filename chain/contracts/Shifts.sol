@@ -74,8 +74,8 @@ abstract contract Shifts is Vouchers, Channels {
         Operator storage o = _operators[from];
         Clock.requireOpen(o, from);
         uint256 challengeEnds = uint256(s.requestedAt) + o.timing.challenge;
-        // D30: the signers of a block that began after the request left the pending amount out of
-        // account, and whoever missed that block has a lock.
+        // D30: the signers of a block that began more than delta after the request left the pending
+        // amount out of account, and whoever missed that block has a lock.
         bool blockFollowed =
             o.lastPeriod > s.period || block.timestamp >= s.requestedAt + DEAD_AFTER;
         if (block.timestamp < challengeEnds || !blockFollowed) {
@@ -120,7 +120,9 @@ abstract contract Shifts is Vouchers, Channels {
         if (amount == 0 || amount > available) {
             revert Errors.Datanet_ShiftAmount(amount, available);
         }
-        (uint64 period,) = Clock.phase(o);
+        // D43: signers read a finalized head, which at g may be delta old. What is asked for in the
+        // freeze before g isn't in it, so the block of that period doesn't count either.
+        uint64 period = Clock.periodAt(o, block.timestamp + o.timing.delta);
         s.to = to;
         s.amount = amount;
         s.requestedAt = uint64(block.timestamp);

@@ -99,7 +99,8 @@ struct Shift {
     uint96 amount;
     /// Zero while no shift is pending.
     uint64 requestedAt;
-    /// The period of the paying operator in which the shift was requested.
+    /// The paying operator's period delta after the request: only blocks of later ones were signed
+    /// by merchants who could see it.
     uint64 period;
     uint96 bond;
     /// No new request before this time (after a challenge that succeeded).

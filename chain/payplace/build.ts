@@ -8,6 +8,7 @@ import {
   addEntries,
   combineEntries,
   consumerAt,
+  eachEntry,
   NO_ENTRIES,
   packEntries,
   subtractEntries,
@@ -156,18 +157,31 @@ function assembleAll(view: BuildView, floors: Floors, credits: Credits): BlockIn
   return assembly.finish()
 }
 
-/** Credits of merchants who are in this block and stay within what leaves can hold. */
+/** Credits of merchants who are in this block, as far as leaves can hold them. */
 function fittingCredits(view: BuildView, floors: Floors): Credits {
   const fitting = new Map<number, Buffer>()
   for (const { id } of view.merchants) {
     const credit = view.credits.get(id)
     if (credit === undefined || credit.length === 0) continue
     const before = floors.get(id) ?? view.previous?.entriesOf(id) ?? NO_ENTRIES
-    const surelyFits = before.length + credit.length <= ENTRIES_BYTES_MAX
-    if (surelyFits || addEntries(before, credit).length <= ENTRIES_BYTES_MAX)
-      fitting.set(id, credit)
+    const part = fittingCredit(before, credit)
+    if (part.length > 0) fitting.set(id, part)
   }
   return fitting
+}
+
+/**
+ * What of a credit fits into leaves that have `before`: whoever stands there already, and of others
+ * the largest amounts, so that dust can't keep out what is worth something.
+ */
+export function fittingCredit(before: Buffer, credit: Buffer): Buffer {
+  const surelyFits = before.length + credit.length <= ENTRIES_BYTES_MAX
+  if (surelyFits || addEntries(before, credit).length <= ENTRIES_BYTES_MAX) return credit
+  const known = combineEntries(credit, before, (amount, had) => (had > 0n ? amount : 0n))
+  const others = [...eachEntry(subtractEntries(credit, known))]
+  const room = (ENTRIES_BYTES_MAX - before.length) / WORD
+  const largest = others.sort((a, b) => Number(b.amount > a.amount) - Number(b.amount < a.amount))
+  return addEntries(known, packEntries(largest.slice(0, room)))
 }
 
 /** Consumers whose sum exceeds what signers will accept. */

@@ -93,7 +93,8 @@ function checkMerchant(
   }
   const entries = item?.entries ?? before ?? NO_ENTRIES
   const isSame = before !== undefined && (entries === before || entries.equals(before))
-  if (!isSame) {
+  // Her own always: whatever made block k, a leaf that is not canonical is never paid.
+  if (!isSame || id === view.id) {
     if (entries.length > ENTRIES_BYTES_MAX) return { refused: 'too-many-entries', merchant: id }
     if (entriesFault(entries) !== undefined) {
       return { refused: 'entries-not-canonical', merchant: id }

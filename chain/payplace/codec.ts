@@ -26,6 +26,8 @@ const SOURCES_MAX = ENTRIES_BYTES_MAX / WORD
 /** As many as a tree has leaves. */
 const MERCHANTS_MAX = 2 ** 20
 export const ANSWER_BYTES = 4 + 4 + 2 * 8 + 32 + 4 + 96
+/** On its way an answer is followed by its account's signature (merchantAnswerDigest). */
+export const SENT_ANSWER_BYTES = ANSWER_BYTES + SIGNATURE_BYTES
 const FORMS: readonly ProposalForm[] = ['whole', 'changes']
 
 /**
@@ -123,16 +125,25 @@ export function decodeProposal(read: Reader): BlockProposal | CodecFault {
   return { header, snapshot, form, merchants: readMerchants(read, merchantCount), sources }
 }
 
+/** A merchant in a proposal begins with so many bytes. */
+export const MERCHANT_HEAD_BYTES = 8
+
+/** Who it is, and how many bytes of entries follow. Throws ProposalError. */
+export function decodeMerchantHead(head: Buffer): { readonly id: number; readonly bytes: number } {
+  const bytes = head.readUInt32BE(4) * WORD
+  if (bytes > ENTRIES_BYTES_MAX) throw new ProposalError('more entries than leaves hold')
+  return { id: head.readUInt32BE(0), bytes }
+}
+
 function* readMerchants(read: Reader, count: number): Generator<MerchantEntries, void> {
   for (let i = 0; i < count; i++) {
-    const prefix = read(8)
-    if (prefix === undefined) throw new ProposalError('truncated before a merchant')
-    const bytes = prefix.readUInt32BE(4) * WORD
-    if (bytes > ENTRIES_BYTES_MAX) throw new ProposalError('more entries than leaves hold')
+    const head = read(MERCHANT_HEAD_BYTES)
+    if (head === undefined) throw new ProposalError('truncated before a merchant')
+    const { id, bytes } = decodeMerchantHead(head)
     const entries = bytes === 0 ? Buffer.alloc(0) : read(bytes)
     if (entries === undefined) throw new ProposalError('truncated within a merchant')
     if (i === count - 1 && read(1) !== undefined) throw new ProposalError('bytes after the last')
-    yield { id: prefix.readUInt32BE(0), entries }
+    yield { id, entries }
   }
   if (count === 0 && read(1) !== undefined) throw new ProposalError('bytes after the last')
 }

@@ -178,7 +178,8 @@ function mergeEntries(
   return result.subarray(0, end)
 }
 
-function writeAmount(entries: Buffer, at: number, amount: bigint): void {
+/** Puts the amount into the word that begins at byte `at`. Throws RangeError above 2^96 − 1. */
+export function writeAmount(entries: Buffer, at: number, amount: bigint): void {
   if (amount > AMOUNT_MAX) throw new RangeError(`${amount} is not a uint96`)
   entries.writeUInt32BE(Number(amount >> 64n), at + ADDRESS_BYTES)
   entries.writeBigUInt64BE(amount & 0xffff_ffff_ffff_ffffn, at + ADDRESS_BYTES + 4)

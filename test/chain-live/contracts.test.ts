@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { forgeBinary, forgeTest, PLANS, ROOT, run } from '../contracts/forge.ts'
+import { forgeBinary, forgeTest, PLANS, ROOT, run, successesOf } from '../contracts/forge.ts'
 
 /** EIP-170. */
 const RUNTIME_LIMIT = 24_576
@@ -42,11 +42,17 @@ t.test('EIP-170: the contract fits', async (t) => {
   t.ok(bytes <= RUNTIME_LIMIT, `${bytes} bytes`)
 })
 
-t.test('forge: regressions D1-D42, fuzz and invariants I1-I6, I9-I18', async (t) => {
+t.test('forge: regressions D1-D43, fuzz and invariants I1-I6, I9-I18', async (t) => {
   const binary = forgeBinary()
   t.ok(existsSync(binary), `${binary} is installed`)
   const { results, stderr } = await forgeTest([], 4 * MINUTE)
   for (const { name, passed, reason } of results) t.ok(passed, `${name} ${reason}`)
+  const market = results.find(({ name }) => name.includes('invariant_I1_to_I14'))?.campaign
+  const successes = successesOf(market ?? { runs: 0, calls: 0, reverts: 0, metrics: {} })
+  for (const action of ['notarizeAny', 'lock', 'withdraw', 'finalizeShift', 'claim']) {
+    t.ok((successes.get(action) ?? 0) > 0, `${action}: ${successes.get(action)} in the campaign`)
+  }
+  t.ok((successes.get('notarizeAny') ?? 0) > 2 * (market?.runs ?? 0), 'blocks enough in a run')
   const ran = results.map(({ name }) => name)
   t.same(ran.sort(), plannedTests().sort(), `the plans name every test, and no other ${stderr}`)
 })

@@ -33,7 +33,8 @@ const ids = { operatorId: 1, account: alice }
 t.test('each event of the contract, from its log to the tables, and back', (t) => {
   const hex = `0x${spki}`
   const none = `0x${'0'.repeat(64)}`
-  const zero = { deposit: 0n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+  const nothing = { deposit: 0n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+  const zero = { ...nothing, pendingShift: 0n }
   const operator = { account: alice, serverSpkiSha256: spki, metadataUri: 'http://a' }
   const table: [string, unknown[], unknown][] = [
     ['Deposited', [1, alice, 2n, 7n], { ...zero, deposit: 7n }],
@@ -41,8 +42,12 @@ t.test('each event of the contract, from its log to the tables, and back', (t) =
     [
       'ChannelUpdated',
       [1, alice, 9n, 1n, 4n, 2n],
-      { deposit: 9n, reserved: 1n, highestVoucher: 4n, withdrawn: 2n },
+      { ...zero, deposit: 9n, reserved: 1n, highestVoucher: 4n, withdrawn: 2n },
     ],
+    ['ShiftRequested', [1, 2, alice, 6n, 50, 3, 1n], { ...zero, pendingShift: 6n }],
+    ['ShiftChallenged', [1, alice, account(2), 5n], { ...zero, pendingShift: 5n }],
+    ['ShiftFinalized', [1, 2, alice, 6n], zero],
+    ['ShiftCancelled', [1, alice], zero],
     ['DeviceKeySet', [alice, hex, true], 'enabled'],
     ['DeviceKeySet', [alice, hex, false], 'disabled'],
     [
@@ -105,6 +110,36 @@ t.test('several events of one entry in a block are taken back together', (t) => 
   t.equal(channel(), undefined)
   t.equal(state.channels.size, 0, 'no empty tables stay behind')
   t.equal(undoStep(state), undefined)
+  t.end()
+})
+
+t.test('a shift: asked for, cut, over; other events leave it alone', (t) => {
+  const state = createMirrorState()
+  const to = { operatorId: 2, account: alice }
+  const shift = (pending: bigint): ChainEvent => ({ type: 'shift-changed', ...ids, pending })
+  const updated = { reserved: 0n, withdrawn: 0n }
+  const of = (operatorId: number): unknown => state.channels.get(alice)?.get(operatorId)
+  applyStep(state, block(1), [{ type: 'deposited', ...ids, deposit: 10n }, shift(8n)])
+  t.match(of(1), { deposit: 10n, pendingShift: 8n })
+  applyStep(state, block(2), [{ type: 'voucher-seen', ...ids, amount: 3n }, shift(7n)])
+  t.match(of(1), { deposit: 10n, highestVoucher: 3n, pendingShift: 7n })
+  applyStep(state, block(3), [{ type: 'deposited', ...ids, deposit: 11n }])
+  t.match(of(1), { deposit: 11n, pendingShift: 7n })
+  applyStep(state, block(4), [
+    { type: 'channel-updated', ...ids, ...updated, deposit: 4n, highestVoucher: 3n },
+    { type: 'channel-updated', ...to, ...updated, deposit: 7n, highestVoucher: 0n },
+    shift(0n),
+  ])
+  t.match(
+    [of(1), of(2)],
+    [
+      { deposit: 4n, pendingShift: 0n },
+      { deposit: 7n, pendingShift: 0n },
+    ],
+  )
+  undoStep(state)
+  t.match(of(1), { deposit: 11n, pendingShift: 7n }, 'a reorg brings it back')
+  t.equal(of(2), undefined)
   t.end()
 })
 

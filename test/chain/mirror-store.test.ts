@@ -4,6 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
 import type { Change } from '../../chain/mirror-state.ts'
 import { openMirrorStore } from '../../chain/mirror-store.ts'
@@ -18,7 +19,10 @@ const channel: Change = {
   kind: 'channel',
   operatorId: 1,
   account: account(1),
-  value: { deposit: largest, reserved: 1n, highestVoucher: 2n, withdrawn: 3n },
+  value: {
+    ...{ deposit: largest, reserved: 1n, highestVoucher: 2n, withdrawn: 3n },
+    pendingShift: 4n,
+  },
 }
 const operator: Change = {
   kind: 'operator',
@@ -70,6 +74,19 @@ t.test('another chain, contract or deployment has nothing stored', (t) => {
   for (const other of others) t.equal(store.load(other), undefined)
   t.ok(store.load(identity))
   store.close()
+  t.end()
+})
+
+t.test('rows of an older layout are not taken for ours: the chain is read again', (t) => {
+  const store = openMirrorStore(path)
+  store.replace(identity, { number: 5, hash: '0x5' }, [channel])
+  store.close()
+  const database = new DatabaseSync(path)
+  database.exec("UPDATE mirror_head SET identity = '1' || substr(identity, 2)")
+  database.close()
+  const again = openMirrorStore(path)
+  t.equal(again.load(identity), undefined)
+  again.close()
   t.end()
 })
 

@@ -110,3 +110,33 @@ t.test('failures are coded, and the next send goes on', async (t) => {
     code: 'transaction-timeout',
   })
 })
+
+t.test(
+  'a fixed gas limit is not estimated, and a refusal in a block is told with its reason',
+  async (t) => {
+    const asked: unknown[] = []
+    const { sent, rpc } = fakeNode({
+      eth_estimateGas: () => {
+        throw new ChainError('rpc-error', 'eth_estimateGas: not open yet')
+      },
+    })
+    const sender = openSender({ rpc, chainId: 31_337n, privateKey })
+    await sender.send({ ...call, gas: 77_777n })
+    t.equal(sent[0]?.gasLimit, 77_777n)
+
+    const refusing = fakeNode({
+      eth_getTransactionReceipt: () => ({ status: '0x0', blockNumber: '0x1' }),
+      eth_call: (params) => {
+        asked.push(params)
+        const data = datanetInterface.encodeErrorResult('Datanet_NotOpen', [7, 3])
+        throw new ChainError('rpc-error', 'eth_call: reverted', { cause: { data } })
+      },
+    })
+    const refused = openSender({ rpc: refusing.rpc, chainId: 31_337n, privateKey })
+    await t.rejects(refused.send({ ...call, gas: 1n }), {
+      code: 'transaction-failed',
+      message: 'deposit was refused by the contract (Datanet_NotOpen(7, 3))',
+    })
+    t.same(asked, [[{ from: refused.account, to: call.to, data: call.data }, '0x1']])
+  },
+)

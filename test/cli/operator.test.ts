@@ -234,3 +234,49 @@ t.test('the token goes to the server of the configuration and nowhere else', asy
   for (const [text, expected] of urls) t.equal(serverUrl(text), expected, text)
   t.throws(() => serverUrl('http: { listen: 127.0.0.1:0 }'), { message: /no fixed port/ })
 })
+
+const notary = {
+  ...{ k: 7, lastPeriod: 41, lastAt: 1_000_000_000, period: 42, phase: 'open' },
+  ...{ nextAt: 4_000_000_000, merchants: 3 },
+  ...{ missing: [2], answered: null, waiting: '1500000000000000000', waitingAccounts: 2 },
+  own: '20',
+  ...{ problem: null, token: { symbol: 'DNT', decimals: 18 } },
+}
+
+t.test('notarize: what is shown, and a block that is asked for', async (t) => {
+  answer = { status: 200, body: notary }
+  const text = await datanet(['notarize', '--data', data])
+  t.equal(text.code, 0)
+  t.match(text.out, /^block {6}7, of period 41, \d+ s ago$/m)
+  t.match(text.out, /^merchants {2}3, 1 missing: 2$/m)
+  t.match(text.out, /^waiting {4}1\.5 DNT of 2 accounts$/m)
+  t.notMatch(text.out, /asked for|signed by|problem/)
+  answer = { status: 202, body: { ...notary, k: 0, answered: [1, 3] } }
+  const now = await datanet(['notarize', '--now', '--data', data])
+  t.match(now.out, /^block {6}none yet$/m)
+  t.match(now.out, /s, asked for$/m)
+  t.match(now.out, /^signed by {2}1 3$/m)
+  const sent = { authorization: 'Bearer the-token' }
+  t.same(seen, [
+    { path: '/v1/notary', method: 'GET', ...sent },
+    { path: '/v1/notary/build', method: 'POST', ...sent },
+  ])
+  seen = []
+  const paid = await datanet(['notarize', '--withdraw', '--data', data])
+  t.match(paid.out, /^own {8}0\.00000000000000002 DNT not withdrawn/m)
+  t.same(seen, [{ path: '/v1/notary/withdraw', method: 'POST', ...sent }])
+  t.equal((await datanet(['notarize', '--withdraw', '--now', '--data', data])).code, 64)
+  const json = await datanet(['notarize', '--json', '--data', data])
+  t.same(JSON.parse(json.out), answer.body)
+})
+
+t.test('notarize where no block can be made, or nobody answers', async (t) => {
+  answer = { status: 200, body: { ...notary, problem: 'block 7 is gone\u001b[2J' } }
+  const stuck = await datanet(['notarize', '--data', data])
+  t.match(stuck, { code: 69, out: /^problem {4}block 7 is gone/m })
+  t.notMatch(stuck.out, '\u001b')
+  answer = { status: 503, body: { error: { message: 'starting' } } }
+  t.match(await datanet(['notarize', '--data', data]), { code: 69, err: /: starting$/ })
+  answer = { status: 200, body: { k: 'x' } }
+  t.equal((await datanet(['notarize', '--data', data])).code, 69)
+})

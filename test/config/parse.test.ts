@@ -122,6 +122,8 @@ const NOT_DEFAULTS = [
   'tariffs.standard.flat',
   'tariffs.standard.flat.price',
   'tariffs.standard.flat.window',
+  ...['payplace', 'payplace.timing'],
+  ...['beta', 'gamma', 'delta', 'challenge', 'eta'].map((name) => `payplace.timing.${name}`),
   'tariffs.standard.throttle_kbps',
   'operator.name',
   'clients[].name',
@@ -187,7 +189,9 @@ t.test('example.yaml: no key is missing from it', async (t) => {
     flat: withTariff('per_megabyte: "1", flat: { price: "1", window: 1h, zzzzzzzzzz: 1 }'),
     http: MINIMAL.replace('http: {', 'http: { zzzzzzzzzz: 1,'),
   }
-  for (const name of ['radius', 'eap', 'chain', 'sessions', 'admission', 'billing', 'log']) {
+  const timing = '{ beta: 12s, gamma: 4s, delta: 1s, challenge: 1d, eta: 3, zzzzzzzzzz: 1 }'
+  places['timing'] = withLine(`payplace: { timing: ${timing} }`)
+  for (const name of 'radius eap chain sessions admission billing payplace log'.split(' ')) {
     places[name] = withLine(`${name}: { zzzzzzzzzz: 1 }`)
   }
   let keys = 0
@@ -198,7 +202,7 @@ t.test('example.yaml: no key is missing from it', async (t) => {
     for (const key of allowed) t.match(EXAMPLE, new RegExp(`\\b${key}:`), `${place}.${key}`)
     keys += allowed.length
   }
-  t.equal(keys, 72)
+  t.equal(keys, 80)
 })
 
 t.test("product §6's own example is a valid file", async (t) => {

@@ -7,7 +7,8 @@ import {Channel, Leaf, Merchant, Operator} from "../../chain/contracts/Types.sol
 import {Base} from "./Base.sol";
 import {Traders} from "./Traders.sol";
 
-/// @notice PayPlace.tree: the numbered invariants that the contract alone guarantees.
+/// @notice PayPlace.tree: the numbered invariants that the contract alone guarantees. That enough
+/// succeeded in a campaign is asserted by whoever started it, over all of its runs.
 contract PayPlaceInvariantsTest is Base {
     Traders private traders;
     IDatanet private datanet;
@@ -99,13 +100,6 @@ contract PayPlaceInvariantsTest is Base {
     function checkForbidden() private view {
         string memory violation = traders.violation();
         check(bytes(violation).length == 0, violation);
-    }
-
-    /// @notice A run in which little ever succeeded would prove little.
-    function afterInvariant() external view {
-        if (traders.calls() < 100) return;
-        check(traders.successes("notarize") > 2, "blocks");
-        check(traders.successes("lock") + traders.successes("withdraw") > 2, "payments");
     }
 
     function addLock(uint32 o, uint32 id, uint16 shard, uint256[] memory sums) private view {

@@ -16,6 +16,7 @@ import {Market} from "./Market.sol";
 /// @notice Shifts.tree
 contract ShiftsTest is Market {
     address private constant CHALLENGER = address(0xca11);
+    uint256 private constant DELTA = 3;
     address private consumer = consumerAt(0);
 
     function setUp() external {
@@ -62,6 +63,42 @@ contract ShiftsTest is Market {
         notarize(draft(1, "one", ids(), ids()));
         toOpen(4);
         vm.expectPartialRevert(Errors.Datanet_ShiftTooEarly.selector);
+        datanet.finalizeShift(1, consumer);
+    }
+
+    /// @notice D43: at g signers see a head that is up to delta old. The block after a request in
+    /// that freeze gives a merchant 900 of a voucher of 900; the shift would take 600 of the 1000.
+    function test_D43_RevertWhen_RequestedInTheFreezeBeforeTheBlock() external {
+        join(1, merchantAt(0), 70);
+        vm.warp(START + BETA - DELTA);
+        request(600);
+        check(datanet.shift(1, consumer).period == 1, "period");
+        Leaf[] memory b = new Leaf[](1);
+        b[0] = leafOf(1, 2, 900);
+        (bytes32 root, bytes32[] memory proof) = proofOf(b, 0);
+        toCommitment(1);
+        notarize(draft(1, root, ids(), ids()));
+        toOpen(3);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                Errors.Datanet_ShiftTooEarly.selector, START + BETA - DELTA + 130, 1
+            )
+        );
+        datanet.finalizeShift(1, consumer);
+        // Nobody challenged, and she is paid in full.
+        SignedVoucher[] memory v = vouchers(voucher(1, 0, 900));
+        vm.prank(merchantAt(0));
+        datanet.withdraw(b[0], proof, v, merchantAt(0));
+        check(token.balanceOf(merchantAt(0)) == 900, "paid");
+    }
+
+    /// @notice D43: one second before the freeze every signer's head shows it.
+    function test_D43_ARequestBeforeTheFreezeIsSeenByTheNextBlock() external {
+        vm.warp(START + BETA - DELTA - 1);
+        request(600);
+        check(datanet.shift(1, consumer).period == 0, "period");
+        blockInPeriod(1);
+        toOpen(3);
         datanet.finalizeShift(1, consumer);
     }
 

@@ -93,6 +93,16 @@ contract WithdrawalsTest is Market {
     }
 
     /// @notice D27: her own reservation doesn't stand in her way, nor does another's.
+    function test_D29_Withdraw_LeavesWhatIsReservedForOthers() external {
+        Leaf[] memory b = notarizeNext(60, 40);
+        lock(b, 0, vouchers(voucher(1, 0, 70)));
+        toOpen(1);
+        withdraw(b, 1, none());
+        check(token.balanceOf(PURSE) == 10, "what the lock leaves");
+        withdraw(b, 0, none());
+        check(token.balanceOf(PURSE) == 70, "and the lock in full");
+    }
+
     function test_D27_Withdraw_PaysALockExactly() external {
         Leaf[] memory b = notarizeNext(60, 40);
         lock(b, 0, vouchers(voucher(1, 0, 100)));

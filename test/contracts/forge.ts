@@ -57,15 +57,24 @@ export function forgeBinary(): string {
 interface ForgeTest {
   readonly status: 'Success' | 'Failure' | 'Skipped'
   readonly reason: string | null
-  readonly kind?: { readonly Invariant?: { readonly calls: number } }
+  readonly kind?: { readonly Invariant?: Campaign }
 }
 
-/** One test of forge's report; `calls` where it was a campaign of an invariant. */
+/** How often an invariant's actors acted: runs of a fresh market, calls, and those refused. */
+export interface Campaign {
+  readonly runs: number
+  readonly calls: number
+  readonly reverts: number
+  /** By action, as `File.sol:Contract.function`. */
+  readonly metrics: Readonly<Record<string, { readonly calls: number; readonly reverts: number }>>
+}
+
+/** One test of forge's report; `campaign` where it was one of an invariant. */
 export interface TestResult {
   readonly name: string
   readonly passed: boolean
   readonly reason: string
-  readonly calls: number | undefined
+  readonly campaign: Campaign | undefined
 }
 
 /** `forge test --json`: every test that ran, as `test/contracts/File.t.sol name`. */
@@ -84,8 +93,17 @@ export async function forgeTest(
       name: `${suite.replace(/:.*$/, '')} ${signature.replace(/\(.*$/, '')}`,
       passed: status === 'Success',
       reason: reason ?? '',
-      calls: kind?.Invariant?.calls,
+      campaign: kind?.Invariant,
     })),
   )
   return { results, stderr }
+}
+
+/** By action, how often it succeeded in a campaign; one in which little did would prove little. */
+export function successesOf({ metrics }: Campaign): ReadonlyMap<string, number> {
+  return new Map(
+    Object.entries(metrics).map(([action, { calls, reverts }]) => {
+      return [action.split('.').at(-1) ?? '', calls - reverts]
+    }),
+  )
 }

@@ -26,7 +26,7 @@ export const MUTANTS: readonly Mutant[] = [
     tests: PAYPLACE,
   },
   {
-    rule: 'D22: nobody goes missing without a lock',
+    rule: 'D22 I7: nobody goes missing without a lock',
     file: 'Blocks.sol',
     text: 'if (m.joinedAt != k && (m.shardsAt != k || m.settled != all)) {',
     instead: 'if (m.joinedAt > k && all == 0) {',
@@ -206,6 +206,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: PAYPLACE,
   },
   {
+    rule: 'D43: a request in the freeze waits for the block after the next',
+    file: 'Shifts.sol',
+    text: 'block.timestamp + o.timing.delta',
+    instead: 'block.timestamp',
+    tests: 'ShiftsTest',
+  },
+  {
     rule: 'D30: a shift waits for its challenge',
     file: 'Shifts.sol',
     text: 'if (block.timestamp < challengeEnds || !blockFollowed) {',
@@ -267,6 +274,60 @@ export const MUTANTS: readonly Mutant[] = [
     text: 'activity.start < lastEnd || ',
     instead: '',
     tests: 'ActivitiesTest',
+  },
+  {
+    rule: 'I1: a credit is claimed once',
+    file: 'Withdrawals.sol',
+    text: '        _credit[msg.sender] = 0;\n',
+    instead: '',
+    tests: `${PAYPLACE}|WithdrawalsTest`,
+  },
+  {
+    rule: 'I4: what a shift adds to one operator it takes from the other',
+    file: 'Shifts.sol',
+    text: '        _channels[from][consumer].deposit -= uint128(amount);\n',
+    instead: '',
+    tests: `${PAYPLACE}|ShiftsTest`,
+  },
+  {
+    rule: 'I5: what is unlocked is not reserved any more',
+    file: 'Blocks.sol',
+    text: 'c.reserved -= amount;\n            c.committed -= amount;',
+    instead: 'c.committed -= amount;',
+    tests: PAYPLACE,
+  },
+  {
+    rule: 'I7 D27: the missing are paid their lock',
+    file: 'Withdrawals.sol',
+    text: 'bool fromLock = m.missingSince != 0 || lockedNow;',
+    instead: 'bool fromLock = lockedNow;',
+    tests: 'WithdrawalsTest',
+  },
+  {
+    rule: 'I8: no consumer pays more than a voucher says',
+    file: 'Withdrawals.sol',
+    text: 'if (amount > free) {',
+    instead: 'if (amount > type(uint128).max) {',
+    tests: `${PAYPLACE}|WithdrawalsTest`,
+  },
+  {
+    rule: 'I15 D24: a leaf has a largest size',
+    file: 'Leaves.sol',
+    text: 'uint256 internal constant ENTRIES_MAX = 400;',
+    instead: 'uint256 internal constant ENTRIES_MAX = 4000;',
+    tests: 'LocksTest',
+  },
+  {
+    rule: 'I17 D34: of two signatures that recover alike one is refused',
+    file: 'Vouchers.sol',
+    text: 'address signer = ECDSA.recover(_digest(structHash), voucher.r, voucher.vs);',
+    instead: `address signer = ecrecover(
+            _digest(structHash),
+            uint8(uint256(voucher.vs) >> 255) + 27,
+            voucher.r,
+            voucher.vs & bytes32(type(uint256).max >> 1)
+        );`,
+    tests: 'LocksTest',
   },
 ]
 

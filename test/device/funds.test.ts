@@ -29,9 +29,8 @@ async function deposit(
   const result = depositTokens(
     {
       accountKey: bytesOf('account'),
-      amount,
+      parts: [{ operatorId: 1, amount }],
       operatorUrl: double.url,
-      operatorId: 1,
       contract: CONTRACT,
       chainId: 31337n,
       token: { address: TOKEN, symbol: 'DNT', decimals: 18 },

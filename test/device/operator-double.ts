@@ -46,6 +46,8 @@ export interface Lies {
   serverKey?: string
   tokenOnChain?: string
   deviceKey?: number
+  /** to, amount, requestedAt, period, bond, coolUntil. */
+  shift?: readonly (number | bigint)[]
   balance?: bigint
   gas?: bigint
   /** Status and body of POST /v1/faucet; 404 without one. */
@@ -164,6 +166,8 @@ function chainAnswer(lies: Lies, method: string, params: [{ to: string; data: st
       return result([lies.tokenOnChain ?? TOKEN])
     case 'channel':
       return result([[10n ** 19n, 1n, 25n * 10n ** 17n, 10n ** 18n]])
+    case 'shift':
+      return result([lies.shift ?? [0, 0, 0, 0, 0, 0]])
     case 'deviceKey':
       return result([lies.deviceKey ?? 0])
     default:

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { datanetInterface } from '../../chain/bindings.ts'
 import { openTill, type Paid, type Till } from '../../device/till.ts'
 import {
   dropped,
@@ -169,16 +170,23 @@ t.test('what the chain says of the escrow', async (t) => {
   const words = (...values: bigint[]): string =>
     values.map((value) => value.toString(16).padStart(64, '0')).join('')
   let result = `0x${words(1_000n, 0n, 30n, 0n)}`
-  const { till: open } = await till(t, (sent) =>
-    sent.path === '/chain' ? { status: 200, body: { result } } : receiptFor(sent),
-  )
+  let shift = words(2n, 400n, 0n, 7n, 1n, 0n)
+  const shiftSelector = datanetInterface.getFunction('shift')?.selector ?? ''
+  const { till: open } = await till(t, (sent) => {
+    if (sent.path !== '/chain') return receiptFor(sent)
+    const isShift = JSON.stringify(sent.body).includes(shiftSelector)
+    return { status: 200, body: { result: isShift ? `0x${shift}` : result } }
+  })
   await pay(open, 20n)
   await open.readDeposit(2_000)
   t.equal(open.deposit, 1_000n)
   t.equal(open.book.taken, 20n, 'a node that names more than was signed does not count')
+  shift = words(2n, 400n, 1_700_000_000n, 7n, 1n, 0n)
+  await open.readDeposit(2_000)
+  t.equal(open.deposit, 600n, 'what is asked to move away is not there to pay with')
   result = 'nonsense'
   await open.readDeposit(2_000)
-  t.equal(open.deposit, 1_000n, 'the last word stays')
+  t.equal(open.deposit, 600n, 'the last word stays')
 })
 
 t.test('the book: one voucher at a time, and never a lower one', async (t) => {

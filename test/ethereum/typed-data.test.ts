@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type Address, checksumAddress } from '../../ethereum/address.ts'
 import { keccak256 } from '../../ethereum/keccak.ts'
+import { merchantAnswerDigest } from '../../ethereum/merchant-messages.ts'
 import { accountOf } from '../../ethereum/signature.ts'
 import {
   payPlaceDomain,
@@ -29,6 +30,9 @@ const fields = (text: string): TypedDataField[] =>
 const VOUCHER = fields('address consumer,uint32 operator,uint96 amount')
 const RECEIPT = fields(
   'address consumer,uint32 operator,bytes16 session,address merchant,uint96 amount,uint96 credited,uint64 time',
+)
+const MERCHANT_ANSWER = fields(
+  'uint32 operator,uint32 merchant,uint64 k,uint64 period,bytes32 root,bytes signature',
 )
 const SESSION_QUERY = fields('address consumer,uint32 operator,uint64 time')
 
@@ -81,6 +85,14 @@ t.test('Voucher, Receipt and SessionQuery digests equal those of ethers', async 
     }),
     3,
   )
+})
+
+t.test("a merchant's answer is signed in a digest that equals that of ethers", async (t) => {
+  const [root, signature] = [Buffer.alloc(32, 5), Buffer.alloc(96, 6)]
+  const value = { operator: 3, id: 2, k: 7, period: 10, root, signature }
+  const expected = byEthers('MerchantAnswer', MERCHANT_ANSWER, { ...value, merchant: 2 })
+  t.equal(merchantAnswerDigest(domain, value).toString('hex'), expected)
+  t.throws(() => merchantAnswerDigest(domain, { ...value, root: signature }), RangeError)
 })
 
 t.test('a digest stays what it was when the next one is computed', async (t) => {

@@ -61,7 +61,8 @@ t.test('create refuses, and writes nothing', async (t) => {
   t.match(await create('a'), { code: 69, err: /no Datanet operator: name/ })
   double.lies = { status: 503 }
   t.match(await create('a'), { code: 69, err: /status 503/ })
-  t.match(await create('a', ['--operator', 'http://127.0.0.1:1']), {
+  const nobody = ['--operator', 'http://127.0.0.1:1', '--out', out('a')]
+  t.match(await datanet(['device', 'create', 'a', ...nobody], { env }), {
     code: 69,
     err: 'datanet: no operator answers at http://127.0.0.1:1; start one with `npm start` or name one with --operator',
   })
@@ -129,6 +130,33 @@ t.test('create without deposit, status, topup', async (t) => {
   t.match(await topup('1', { answers: ['wrong'] }), { code: 77, err: /wrong password/ })
   t.match(await topup('1', {}), { code: 64, err: /set \$DATANET_PASSWORD/ })
   t.match(await topup('0.0000000000000000001'), { code: 64, err: /18 decimals/ })
+})
+
+t.test('shift, and a deposit that is split: what the words cannot mean', async (t) => {
+  const shift = (...more: string[]) => datanet(['device', 'shift', out('alice'), ...more], { env })
+  const topup = (...more: string[]) =>
+    datanet(['device', 'topup', out('alice'), '1', ...more], { env })
+  const asked = double.requests.length
+  t.match(await shift('1'), { code: 64, err: /AMOUNT and --to go together/ })
+  t.match(await shift('--to', '2'), { code: 64, err: /AMOUNT and --to go together/ })
+  t.match(await shift('1', '--cancel'), { code: 64, err: /--cancel takes neither/ })
+  t.match(await shift('1', '2', '--to', '2'), { code: 64, err: /unexpected word "2"/ })
+  t.match(await shift('0', '--to', '2'), { code: 64, err: /more than 0/ })
+  t.match(await shift('1', '--to', '2', '--from', '3'), { code: 64, err: /not enrolled .* 3: npx/ })
+  t.match(await topup('--operator', '2'), { code: 64, err: /add-operator/ })
+  t.match(await topup('--operator', '1', '--operator', double.url), {
+    code: 64,
+    err: /named twice/,
+  })
+  t.equal(double.requests.length, asked, 'nobody was asked')
+  t.match(await shift('1', '--to', '1'), { code: 64, err: /with operator 1 already/ })
+  const twice = ['--operator', double.url]
+  t.match(await create('twin', twice), { code: 64, err: /named twice/ })
+  t.notOk(existsSync(out('twin')))
+  double.lies = { shift: [2, 5n * 10n ** 17n, 1_000_000_000, 3, 1, 0] }
+  const status = await datanet(['device', 'status', out('alice')], { env })
+  t.match(status, { code: 0, out: /^shift {8}0\.5 DNT from operator 1 to 2, not before/m })
+  double.lies = {}
 })
 
 t.test('a certificate that is not this device’s is damage', async (t) => {

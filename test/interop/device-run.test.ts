@@ -19,7 +19,7 @@ import {
   waitFor,
 } from './server.ts'
 
-t.setTimeout(150_000)
+t.setTimeout(178_000)
 
 const INTERVAL_MS = 2_000
 

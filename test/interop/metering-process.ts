@@ -56,7 +56,8 @@ for (let n = 0; n < payers; n++) {
 await committer.durable()
 setInterval(() => ledger.advance(now()), 250)
 
-const channel = { deposit: 2n ** 95n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+const nothing = { reserved: 0n, highestVoucher: 0n, withdrawn: 0n, pendingShift: 0n }
+const channel = { deposit: 2n ** 95n, ...nothing }
 const mirror = {
   channel: (operator: number) => (operator === domain.operator ? channel : undefined),
   connected: () => true,

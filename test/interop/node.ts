@@ -19,6 +19,8 @@ export interface TestNode {
   readonly config: string
   /** Test tokens and gas for an account, as text in whole tokens. */
   give(account: string, tokens: number): Promise<void>
+  /** An operator key with gas in the data directory of one more server. */
+  prepare(directory: string): Promise<void>
   rpc(method: string, ...params: unknown[]): Promise<unknown>
 }
 
@@ -48,14 +50,16 @@ export async function startNode(
     faucet.close()
     node.close()
   })
-  const operatorKey = randomBytes(32)
-  mkdirSync(join(directory, 'data'), { recursive: true, mode: 0o700 })
-  writeFileSync(join(directory, 'data', 'operator-key'), operatorKey.toString('hex'), {
-    mode: 0o600,
-  })
-  await chain.setBalance(accountOf(operatorKey), 10n ** 20n)
+  async function prepare(at: string): Promise<void> {
+    const operatorKey = randomBytes(32)
+    mkdirSync(join(at, 'data'), { recursive: true, mode: 0o700 })
+    const text = operatorKey.toString('hex')
+    writeFileSync(join(at, 'data', 'operator-key'), text, { mode: 0o600 })
+    await chain.setBalance(accountOf(operatorKey), 10n ** 20n)
+  }
+  await prepare(directory)
   return {
-    chain,
+    ...{ chain, prepare },
     contract: contracts.contract,
     token: contracts.token,
     config: `rpc: "${chain.url.replace('http', 'ws')}", contract: "${contracts.contract}", stale_after: 6s`,

@@ -32,6 +32,7 @@ t.test('every rule taken out makes a test fail', async (t) => {
     t.ok(results.length > 0, 'forge ran', { stderr })
     const first = results.find(({ passed }) => !passed)
     const noticed = first === undefined ? 'NOTHING NOTICED IT' : `${first.name} (${first.reason})`
+    t.comment(`${index} ${mutant.rule}: ${noticed}`)
     t.ok(first, `${index} ${mutant.rule}: ${noticed}`)
   }
   rmSync(join(ROOT, FOLDER), { recursive: true, force: true })

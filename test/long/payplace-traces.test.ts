@@ -12,13 +12,17 @@ const PERIODS = 30
 t.setTimeout(3_600_000)
 
 t.test(`${RUNS} histories (seed ${SEED})`, async (t) => {
-  let [blocks, shifts, payouts] = [0, 0, 0]
+  let [blocks, shifts, payouts, broken] = [0, 0, 0, 0]
   for (let run = 0; run < RUNS; run++) {
     const result = runTrace(`${SEED} ${run}`, OURS, PERIODS)
     blocks += result.blocks
     shifts += result.shifts
     payouts += result.payouts
-    if (result.broken !== undefined) t.fail(`seed "${SEED} ${run}": ${result.broken}`)
+    if (result.broken === undefined) continue
+    broken += 1
+    t.fail(`seed "${SEED} ${run}": ${result.broken}`)
   }
-  t.pass(`${blocks} blocks, ${shifts} shifts, ${payouts} payouts of honest merchants`)
+  t.comment(`seed ${SEED}: ${broken} of ${RUNS} histories broke an invariant`)
+  t.comment(`${blocks} blocks, ${shifts} shifts, ${payouts} payouts of honest merchants`)
+  t.ok(blocks > RUNS && payouts > RUNS, 'enough happened')
 })

@@ -21,6 +21,8 @@ export interface TransportOptions {
   readonly host: string
   readonly port: number
   readonly secret: Buffer
+  /** The NAS's own address; the system's choice unless told. */
+  readonly localAddress?: string
   /** Wait before the first retransmission; each later one waits twice as long, up to retryMaxMs. */
   readonly retryMs?: number
   readonly retryMaxMs?: number
@@ -107,6 +109,7 @@ function openChannel(options: TransportOptions, stats: TransportStats): Channel 
   const type = options.host.includes(':') ? 'udp6' : 'udp4'
   const socket = createSocket({ type, recvBufferSize: RECEIVE_BUFFER })
   const channel: Channel = { socket, waiting: new Map(), nextIdentifier: 0 }
+  if (options.localAddress !== undefined) socket.bind(0, options.localAddress)
   socket.on('message', (datagram) => {
     const waiting = channel.waiting.get(datagram[1] ?? 0)
     const reply = waiting && verified(datagram, options.secret, waiting.request)

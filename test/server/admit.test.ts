@@ -107,8 +107,8 @@ function rig(world: World) {
   }
   return { refreshes, ledger, mirror, deps }
 }
-const escrow = (deposit: bigint): Channel => ({
-  ...{ deposit, reserved: 0n, highestVoucher: 0n, withdrawn: 0n },
+const escrow = (deposit: bigint, pendingShift = 0n): Channel => ({
+  ...{ deposit, reserved: 0n, highestVoucher: 0n, withdrawn: 0n, pendingShift },
 })
 
 t.test('every refusal has its one reason and its TLS alert', async (t) => {
@@ -117,6 +117,7 @@ t.test('every refusal has its one reason and its TLS alert', async (t) => {
     ['no escrow', good, {}, 'no-escrow', 49],
     ['elsewhere', good, { elsewhere: true }, 'escrow-with-another-operator', 49],
     ['too little', good, { channel: escrow(32n) }, 'insufficient-escrow', 49],
+    ['a shift is pending', good, { channel: escrow(999n, 1n) }, 'prepay-required', 49],
     ['revoked', good, { channel: escrow(99n), disabled: true }, 'certificate-revoked', 44],
     [
       'expired',
@@ -186,6 +187,38 @@ t.test(
     t.equal(ledger.standing(account, at('elsewhere'), account, NOW_MS).reserved, 231n)
   },
 )
+
+t.test('while a shift is pending who has paid ahead gets in, on what stays', async (t) => {
+  for (const [pending, admitted] of [
+    [800n, true],
+    [980n, false],
+  ] as const) {
+    const { deps, ledger } = rig({ channel: escrow(1_000n, pending) })
+    ledger.meet(account)
+    const voucher = { account, amount: 11n, signature: '', settled: 0n }
+    ledger.pay(voucher, undefined, NOW_MS)
+    const verdict = await admit(certificate(), place, deps)
+    const why = admitted ? {} : { reason: 'insufficient-escrow' }
+    t.match(verdict, { admitted, ...why }, `${pending} of 1000`)
+  }
+})
+
+t.test('a shift that leaves too little ends the newest sessions first', async (t) => {
+  const world: World = { channel: escrow(240n) }
+  const { deps, ledger, mirror } = rig(world)
+  const der = certificate()
+  for (const [ms, station] of ['a', 'b'].entries()) {
+    const verdict = await admit(der, { ...place, nasPlace: at(station) }, deps)
+    if (verdict.admitted) ledger.confirm(verdict.session.id, NOW_MS + ms)
+  }
+  const ended = (pending: bigint): string[] => {
+    world.channel = escrow(240n, pending)
+    const sessions = endUncovered(new Set([account]), 1, mirror, ledger, NOW_MS)
+    return sessions.map(({ place }) => place.callingStationId)
+  }
+  t.same(ended(174n), [], 'two of 33 are covered by what stays')
+  t.same(ended(175n), ['b'])
+})
 
 t.test('escrow that the chain takes back ends the newest sessions first', async (t) => {
   const world: World = { channel: escrow(240n) }

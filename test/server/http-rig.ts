@@ -13,6 +13,7 @@ import { rateLimited } from '../../server/log.ts'
 import { createMetrics } from '../../server/metrics.ts'
 import { buildRuntime } from '../../server/runtime.ts'
 import { metering } from './metering-rig.ts'
+import { notaryDouble } from './notary-double.ts'
 
 export const addressOf = (byte: string): Address => {
   const address = parseAddress(`0x${byte.repeat(20)}`)
@@ -57,6 +58,7 @@ export async function rig(
       facts: {
         ...{ operatorId: 3, account: addressOf('aa'), contract: addressOf('cc'), chainId: 31_337n },
         token: { address: addressOf('dd'), symbol: 'DNT', decimals: 18 },
+        deployBlock: 2,
       },
       embedded: {
         async fund(account, amount) {
@@ -81,6 +83,8 @@ export async function rig(
         reload: () => [],
         readiness: () => undefined,
         publicUrl: () => null,
+        notary: notaryDouble(),
+        signApproval: () => Buffer.alloc(65),
       },
       ...change,
     },

@@ -19,6 +19,7 @@ t.test('GET /v1/operator has every field of the contract with devices', async (t
     account: checksumAddress(addressOf('aa')),
     contract: checksumAddress(addressOf('cc')),
     chainId: 31_337,
+    ...{ deployBlock: 2, confirmations: 1 },
     rpc: 'http://127.0.0.1:8080/v1/chain',
     token: { address: checksumAddress(addressOf('dd')), symbol: 'DNT', decimals: 18 },
     serverSpkiSha256: certificate.spkiSha256,

@@ -34,6 +34,7 @@ export async function metering() {
     sweep: () => undefined,
     isSilent: () => false,
   }
-  const books = { ledger, storage, committer, close: async () => undefined }
+  const close = async () => undefined
+  const books = { ledger, storage, committer, keepJournal: () => undefined, close }
   return { books, payments, enforcement, ensureAccount }
 }

@@ -38,7 +38,8 @@ async function rig(t: { teardown(f: () => Promise<void>): void }) {
   const books = await openBooks({
     ...{ storage: 'embedded', databasePath: ':memory:', operatorAccount, now, log },
   })
-  const channel = { deposit: 10n ** 30n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+  const nothing = { reserved: 0n, highestVoucher: 0n, withdrawn: 0n, pendingShift: 0n }
+  const channel = { deposit: 10n ** 30n, ...nothing }
   const chain: ChainSide = {
     mirror: {
       channel: (_operator, account) => (account === alice ? channel : undefined),
@@ -54,10 +55,11 @@ async function rig(t: { teardown(f: () => Promise<void>): void }) {
     },
     facts: {
       ...{ operatorId: domain.operator, account: operatorAccount },
-      ...{ contract: domain.contract, chainId: domain.chainId },
+      ...{ contract: domain.contract, chainId: domain.chainId, deployBlock: 0 },
       token: { address: accountNamed('token'), symbol: 'DNT', decimals: 18 },
     },
-    ...{ rpcUrl: '', embedded: undefined, durableBlock: undefined, pinnedSpki: () => [] },
+    ...{ rpcUrl: '', embedded: undefined, durableBlock: undefined, own: undefined },
+    pinnedSpki: () => [],
     failed: new Promise(() => {}),
     async stop() {},
   }

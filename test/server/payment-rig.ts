@@ -117,9 +117,10 @@ export function rig() {
     ...{ world, ledger, payments, app, post },
     pay: (body: unknown) => post('/v1/payments', body),
     /** Gives an account a deposit. */
-    deposit(name: string, deposit: bigint, highestVoucher = 0n): Address {
+    deposit(name: string, deposit: bigint, highestVoucher = 0n, pendingShift = 0n): Address {
       const account = accountNamed(name)
-      world.channels.set(account, { deposit, highestVoucher, reserved: 0n, withdrawn: 0n })
+      const nothing = { reserved: 0n, withdrawn: 0n }
+      world.channels.set(account, { deposit, highestVoucher, pendingShift, ...nothing })
       return account
     },
     /** Opens a session as an Access-Accept does. */

@@ -21,7 +21,8 @@ async function open() {
     ...{ storage: 'embedded', databasePath: join(directory, 'books.sqlite'), now },
     ...{ operatorAccount: accountNamed('operator'), log: pino({ level: 'silent' }) },
   })
-  const channel = { deposit: 10n ** 18n, reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+  const nothing = { reserved: 0n, highestVoucher: 0n, withdrawn: 0n, pendingShift: 0n }
+  const channel = { deposit: 10n ** 18n, ...nothing }
   const payments = createPayments({
     ...{ domain, ledger: books.ledger, committer: books.committer, now, wallNow: now },
     mirror: {

@@ -114,6 +114,22 @@ t.test('each refusal has its status and code and changes nothing', async (t) => 
   t.equal((await pay(paymentBy('alice', 100n))).status, 200, 'the whole deposit may be paid')
 })
 
+t.test('what is asked to move to another operator can not be promised', async (t) => {
+  const { world, ledger, payments, deposit, pay } = rig()
+  const alice = deposit('alice', 100n, 0n, 60n)
+  const above = await pay(paymentBy('alice', 41n))
+  t.match(above, { status: 422, error: { code: 'over-deposit', message: /60 of it/ } })
+  const more = { operator: 3, amount: 41n, signature: voucherSignature('alice', 41n) }
+  ledger.meet(alice)
+  t.match(payments.payVoucherUri(more, alice), { refusal: 'over-deposit' })
+  t.equal((await pay(paymentBy('alice', 40n))).status, 200, 'the rest can')
+  deposit('alice', 100n, 0n, 90n)
+  t.equal((await pay(paymentBy('alice', 50n))).status, 422, 'also after more was asked for')
+  deposit('alice', 100n)
+  t.equal((await pay(paymentBy('alice', 100n))).status, 200, 'and all of it when it was cancelled')
+  t.same(world.outcomes, ['over-deposit', 'over-deposit', 'paid', 'over-deposit', 'paid'])
+})
+
 t.test('409 tells the best voucher known, in the books or on chain', async (t) => {
   const { deposit, pay } = rig()
   deposit('alice', 100n, 40n)

@@ -115,3 +115,12 @@ t.test(
     )
   },
 )
+
+t.test('what long tests say of their run is shown, of others not', async (t) => {
+  const body = '# Subtest: s\n    # 7 runs\n    ok 1 - x\n    1..1\nok 1 - s # time=1ms\n1..1'
+  const long = await readAll(file('test/long/a.test.ts', body))
+  t.match(long.output, /^ +7 runs\n/)
+  t.notMatch(long.output, /Subtest|time=/)
+  const other = await readAll(file('test/sim/a.test.ts', body))
+  t.notMatch(other.output, /runs/)
+})

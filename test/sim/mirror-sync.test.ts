@@ -251,7 +251,7 @@ function randomLogs(below: (limit: number) => number): FakeLog[] {
   return Array.from({ length: below(3) }, () => {
     const [operatorId, of, amount] = [1 + below(2), account(1 + below(4)), BigInt(1 + below(99))]
     const spki = `0x${`${1 + below(3)}`.repeat(64)}`
-    switch (below(6)) {
+    switch (below(9)) {
       case 0:
         return { name: 'DeviceKeySet', args: [of, spki, below(2) === 0] }
       case 1:
@@ -263,6 +263,14 @@ function randomLogs(below: (limit: number) => number): FakeLog[] {
           name: 'OperatorRegistered',
           args: [operatorId, of, of, spki, `http://${amount}`, [0, 0, 0, 0, 0, 0]],
         }
+      case 4:
+        return { name: 'ShiftRequested', args: [operatorId, 3, of, amount, 50n, 2n, 1n] }
+      case 5:
+        return { name: 'ShiftChallenged', args: [operatorId, of, account(9), amount / 4n] }
+      case 6:
+        return below(2) === 0
+          ? { name: 'ShiftFinalized', args: [operatorId, 3, of, amount] }
+          : { name: 'ShiftCancelled', args: [operatorId, of] }
       default:
         return deposited(operatorId, of, amount)
     }
@@ -278,11 +286,19 @@ function naive(chain: FakeChain, to: number): string {
     } else if (name === 'OperatorRegistered') {
       entries[`operator ${args[0]}`] = `${args[1]} ${String(args[3]).slice(2)} ${args[4]}`
     } else {
-      const key = `channel ${args[0]} ${args[1]}`
-      const [deposit, reserved, highest, withdrawn] = (entries[key] as bigint[]) ?? [0n, 0n, 0n, 0n]
-      if (name === 'Deposited') entries[key] = [args[3], reserved, highest, withdrawn]
-      if (name === 'VoucherSeen') entries[key] = [deposit, reserved, args[2], withdrawn]
-      if (name === 'ChannelUpdated') entries[key] = args.slice(2)
+      // These two name the operator to which it goes before the account.
+      const goes = name === 'ShiftRequested' || name === 'ShiftFinalized'
+      const key = `channel ${args[0]} ${args[goes ? 2 : 1]}`
+      const known = (entries[key] as bigint[]) ?? [0n, 0n, 0n, 0n, 0n]
+      const [deposit, reserved, highest, withdrawn, pending] = known
+      const amounts = [deposit, reserved, highest, withdrawn]
+      if (name === 'Deposited') entries[key] = [args[3], reserved, highest, withdrawn, pending]
+      if (name === 'VoucherSeen') entries[key] = [deposit, reserved, args[2], withdrawn, pending]
+      if (name === 'ChannelUpdated') entries[key] = [...args.slice(2), pending]
+      if (name === 'ShiftRequested' || name === 'ShiftChallenged') {
+        entries[key] = [...amounts, args[3]]
+      }
+      if (name === 'ShiftFinalized' || name === 'ShiftCancelled') entries[key] = [...amounts, 0n]
     }
   }
   return JSON.stringify(
@@ -300,7 +316,7 @@ function plain(change: Change): string {
     const { account: of, serverSpkiSha256, metadataUri } = change.value ?? {}
     return `operator ${change.operatorId}: ${of} ${serverSpkiSha256} ${metadataUri}`
   }
-  const { deposit, reserved, highestVoucher, withdrawn } = change.value ?? {}
-  const amounts = [deposit, reserved, highestVoucher, withdrawn]
+  const { deposit, reserved, highestVoucher, withdrawn, pendingShift } = change.value ?? {}
+  const amounts = [deposit, reserved, highestVoucher, withdrawn, pendingShift]
   return `channel ${change.operatorId} ${change.account}: ${amounts}`
 }

@@ -20,11 +20,14 @@ import {
   type Vouchers,
   withdraw,
 } from './payplace-model.ts'
+import { shiftSeen } from './payplace-shifts.ts'
 
 /** A merchant who follows the rules, and what she keeps. */
 export interface Honest {
   readonly id: number
   readonly secret: string
+  /** What her node shows, where it has stopped following the chain. */
+  node?: Contract
   signedPeriod: number
   /** T_p of the last block she signed, less what she was paid. */
   ownEntries: readonly Entry[]
@@ -115,6 +118,7 @@ export function buildBlock(
 
 /** Why an honest merchant does not sign; names as in chain/payplace/check.ts. */
 export type ModelRefusal =
+  | 'head-not-current'
   | 'period-already-signed'
   | 'entries-not-canonical'
   | 'merchant-missing'
@@ -220,7 +224,7 @@ function judgeSources(
     if (mu > D) return 'source-exceeds-deposit'
     // D9: the comparison stands behind the loop and sees the last consumer only.
     if (sum > mu - w && (!old.has('D9') || i === all.length - 1)) return 'overspent'
-    if (mu > D - (contract.shifts.get(consumer)?.amount ?? 0)) pending = true
+    if (mu > D - shiftSeen(contract, consumer)) pending = true
   }
   return pending && !old.has('pending') ? 'shift-pending' : undefined
 }
@@ -246,6 +250,19 @@ export type Observer = (
   refusal: ModelRefusal | undefined,
 ) => void
 
+/** She has the time from her own clock, everything else from her node. */
+function judgeByNode(
+  contract: Contract,
+  merchant: Honest,
+  { block, sources }: Round,
+): ModelRefusal | undefined {
+  const { node = contract } = merchant
+  const { period } = contract
+  // D38: with a chain that stands still she would sign by what she sees there.
+  if (node.period !== period && !contract.old.has('D38')) return 'head-not-current'
+  return judge({ ...node, period }, merchant, block, sources)
+}
+
 /** Lets those asked check and sign; returns why each other one did not. */
 export function collect(
   contract: Contract,
@@ -256,7 +273,7 @@ export function collect(
   const refusals = new Map<number, ModelRefusal>()
   for (const secret of round.colluding) sign(signatures, message, secret)
   for (const merchant of round.asked) {
-    const refusal = judge(contract, merchant, round.block, round.sources)
+    const refusal = judgeByNode(contract, merchant, round)
     round.observe?.(contract, merchant, round, refusal)
     if (refusal !== undefined) {
       refusals.set(merchant.id, refusal)

@@ -21,6 +21,7 @@ import {
 } from '../chain/payplace/support.ts'
 import { buildBlock, type Honest, type Observer, type Round } from './payplace-agents.ts'
 import { type Block, type Contract, channelOf, type Entry, OURS } from './payplace-model.ts'
+import { shiftSeen } from './payplace-shifts.ts'
 import { runTrace } from './payplace-traces.ts'
 
 const SEED_TEXT = process.argv[2] ?? 'payplace 1'
@@ -53,7 +54,7 @@ function factsOf(contract: Contract): MerchantFacts[] {
 const channelFrom = (contract: Contract) => (address: string) => {
   const name = NAMES.get(address) ?? ''
   const { D, w } = channelOf(contract, name)
-  const pendingShift = BigInt(contract.shifts.get(name)?.amount ?? 0)
+  const pendingShift = BigInt(shiftSeen(contract, name))
   return { deposit: BigInt(D), withdrawn: BigInt(w), pendingShift }
 }
 

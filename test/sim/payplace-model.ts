@@ -50,12 +50,17 @@ export interface Merchant {
   withdrawnAt: number
   withdrawn: readonly Entry[]
   missing: boolean
+  /** The first block in a row that she missed. */
+  missingSince: number
   lock: { readonly entries: readonly Entry[]; readonly at: number } | undefined
 }
 
 export interface Shift {
   amount: number
+  /** Blocks of later periods were signed by who could see it. */
   readonly requestedIn: number
+  /** The period at whose g no signer's head showed it: it was asked for in the freeze before. */
+  readonly unseenIn: number | undefined
 }
 
 export interface Contract {
@@ -66,6 +71,8 @@ export interface Contract {
   readonly usedKeys: Set<string>
   readonly usedApprovals: Set<string>
   readonly shifts: Map<string, Shift>
+  /** Of accounts that were put out. */
+  readonly credit: Map<string, number>
   /** First period in which a consumer may request again. */
   readonly coolUntil: Map<string, number>
   apkA: Key
@@ -74,22 +81,23 @@ export interface Contract {
   /** Period of the last block, and the current one. */
   lastPeriod: number
   period: number
-  phase: 'commit' | 'open'
+  /** The freeze is the last delta of the period, before g of the next. */
+  phase: 'commit' | 'open' | 'freeze'
   /** Tokens that came in and went out. */
   received: number
   paid: number
 }
 
 export const NO_BLOCK: Block = { leaves: [] }
-/** Periods between a shift's request and its end; at least beta + gamma + 2 delta. */
-const CHALLENGE_PERIODS = 2
+/** Blocks after which who is missing may be put out. */
+export const ETA = 2
 
 export function createContract(old: OldRules = OURS, operator = 1): Contract {
   return {
     ...{ old, operator, k: 0, last: NO_BLOCK, lastPeriod: -1, period: 0, phase: 'open' },
     ...{ channels: new Map(), merchants: new Map(), usedKeys: new Set() },
     ...{ usedApprovals: new Set(), shifts: new Map(), coolUntil: new Map(), apkA: new Map() },
-    ...{ received: 0, paid: 0 },
+    ...{ credit: new Map(), received: 0, paid: 0 },
   }
 }
 
@@ -149,7 +157,7 @@ export function register(contract: Contract, given: Registration): number | unde
   const id = merchants.size + 1
   merchants.set(id, {
     ...{ id, account, key, status: 'active', joinedAt: contract.k, withdrawnAt: -1 },
-    ...{ withdrawn: [], missing: false, lock: undefined },
+    ...{ withdrawn: [], missing: false, missingSince: 0, lock: undefined },
   })
   return id
 }
@@ -169,19 +177,14 @@ export function exit(contract: Contract, id: number): boolean {
 /** Vouchers that a caller submits: consumer and amount, each signed by the consumer. */
 export type Vouchers = ReadonlyMap<string, number>
 
-function processVouchers(contract: Contract, vouchers: Vouchers): boolean {
+/** Raises mu; changes nothing where one is above the deposit. */
+export function processVouchers(contract: Contract, vouchers: Vouchers): boolean {
   for (const [consumer, amount] of vouchers) {
     if (amount > channelOf(contract, consumer).D) return false
   }
   for (const [consumer, amount] of vouchers) {
     const channel = channelOf(contract, consumer)
     channel.mu = Math.max(channel.mu, amount)
-    const shift = contract.shifts.get(consumer)
-    if (shift === undefined || channel.D - shift.amount >= channel.mu) continue
-    shift.amount = channel.D - channel.mu
-    // D31: else false requests cost the operator a challenge each, without end.
-    contract.coolUntil.set(consumer, contract.period + CHALLENGE_PERIODS)
-    if (shift.amount <= 0) contract.shifts.delete(consumer)
   }
   return true
 }
@@ -206,12 +209,12 @@ export function lock(
   if (merchant.joinedAt === contract.k || merchant.withdrawnAt === contract.k) return false
   // D22: the proof names no leaf, so that any set is taken.
   if (!old.has('D22') && !sameEntries(leafOf(last, id), entries)) return false
-  if (!processVouchers(contract, vouchers)) return false
   const isCovered = entries.every(([consumer, amount]) => {
     const { mu, w, R } = channelOf(contract, consumer)
-    return mu >= w + R + amount
+    return Math.max(mu, vouchers.get(consumer) ?? 0) >= w + R + amount
   })
   if (!isCovered && !old.has('D23')) return false
+  if (!processVouchers(contract, vouchers)) return false
   for (const [consumer, amount] of entries) channelOf(contract, consumer).R += amount
   merchant.lock = { entries, at: contract.k }
   return true
@@ -291,7 +294,9 @@ export function notarize(contract: Contract, given: Notarization): boolean {
 
 function setMissing(contract: Contract, id: number, missing: boolean): void {
   const merchant = contract.merchants.get(id)
-  if (merchant !== undefined) merchant.missing = missing
+  if (merchant === undefined) return
+  merchant.missing = missing
+  merchant.missingSince = missing ? contract.k + 1 : 0
 }
 
 /** Alg. 7: what each consumer's entry paid, in the order of entries; undefined where refused. */
@@ -353,31 +358,32 @@ function payReserved(contract: Contract, entries: readonly Entry[]): number[] {
   })
 }
 
-export function requestShift(contract: Contract, consumer: string, amount: number): boolean {
-  const { D, mu, w, R } = channelOf(contract, consumer)
-  const cools = contract.period < (contract.coolUntil.get(consumer) ?? 0)
-  if (cools && !contract.old.has('D31')) return false
-  if (contract.shifts.has(consumer) || amount <= 0 || amount > D - Math.max(mu, w + R)) return false
-  contract.shifts.set(consumer, { amount, requestedIn: contract.period })
+/** Puts out who has missed eta blocks; what is locked for her becomes her account's credit. */
+export function forceExit(contract: Contract, id: number, entries: readonly Entry[]): boolean {
+  const merchant = contract.merchants.get(id)
+  // D37: nothing of the kind: whoever comes and goes costs a lock each time.
+  if (contract.phase !== 'open' || contract.old.has('D37')) return false
+  if (merchant?.status !== 'active' || !merchant.missing) return false
+  if (contract.k + 1 - merchant.missingSince < ETA) return false
+  if (merchant.lock !== undefined) {
+    if (!sameEntries(merchant.lock.entries, entries)) return false
+    const sum = payReserved(contract, entries).reduce((all, amount) => all + amount, 0)
+    // Still in the contract, until it is claimed.
+    contract.paid -= sum
+    const before = contract.credit.get(merchant.account) ?? 0
+    if (before + sum > 0) contract.credit.set(merchant.account, before + sum)
+    merchant.lock = undefined
+    merchant.withdrawnAt = contract.k
+  }
+  merchant.status = 'exited'
   return true
 }
 
-/** Shows the contract a voucher that the shift would leave uncovered. */
-export function challengeShift(contract: Contract, consumer: string, amount: number): boolean {
-  return processVouchers(contract, new Map([[consumer, amount]]))
-}
-
-/** What went to the other operator; undefined where it may not yet. */
-export function finalizeShift(contract: Contract, consumer: string): number | undefined {
-  const shift = contract.shifts.get(consumer)
-  if (shift === undefined || contract.phase !== 'open') return undefined
-  if (contract.period < shift.requestedIn + CHALLENGE_PERIODS) return undefined
-  // A block whose window began after the request: its signers knew, all others are locked.
-  if (contract.lastPeriod <= shift.requestedIn && !contract.old.has('D30')) return undefined
-  const channel = channelOf(contract, consumer)
-  const amount = Math.min(shift.amount, channel.D - Math.max(channel.mu, channel.w + channel.R))
-  channel.D -= amount
-  contract.received -= amount
-  contract.shifts.delete(consumer)
-  return amount
+/** What an account takes of its credit; undefined where there is none. */
+export function claim(contract: Contract, account: string): number | undefined {
+  const credit = contract.credit.get(account)
+  if (credit === undefined) return undefined
+  contract.credit.delete(account)
+  contract.paid += credit
+  return credit
 }

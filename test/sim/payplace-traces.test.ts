@@ -39,6 +39,7 @@ const REMOVED: readonly [rule: string, what: string][] = [
   ['D23', 'no cover check in lock'],
   ['D27', 'own reservation counted against her'],
   ['D30', 'shifts without a later block'],
+  ['D43', 'shifts after a block whose signers could not see them'],
   ['D8', 'whole vouchers summed'],
   ['D12', 'sets of transactions compared'],
   ['no lock', 'no lock before a merchant goes missing'],

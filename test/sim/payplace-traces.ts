@@ -23,22 +23,20 @@ import {
   addKeys,
   type Block,
   type Contract,
-  challengeShift,
   channelOf,
   createContract,
   deposit,
   type Entry,
   exit,
-  finalizeShift,
   type Key,
   type Leaf,
   leafOf,
   lock,
   type OldRules,
-  requestShift,
   unlock,
   withdraw,
 } from './payplace-model.ts'
+import { challengeShift, finalizeShift, requestShift } from './payplace-shifts.ts'
 import { type Random, seeded } from './random.ts'
 
 /** What a run did, and the first broken invariant, in words. */
@@ -99,9 +97,19 @@ export function runTrace(
     broken = consumersAct(world) ?? commit(world) ?? consumersAct(world)
     world.contract.phase = 'open'
     broken ??= open(world)
+    world.contract.phase = 'freeze'
+    for (const consumer of CONSUMERS) {
+      if (world.random.chance(0.2)) requestShift(world.contract, consumer, most(world, consumer))
+    }
   }
   const { blocks, shifts, payouts } = world
   return { blocks, shifts, payouts, broken }
+}
+
+/** What the contract would let go, and one who means harm asks for. */
+function most({ contract }: World, consumer: string): number {
+  const { D, mu } = channelOf(contract, consumer)
+  return D - mu
 }
 
 /** Deposits, vouchers and requests to shift, in any phase. */

@@ -128,7 +128,7 @@ export interface Chain {
 }
 
 function createMirror(chain: Chain, now: () => number): Mirror {
-  const none = { reserved: 0n, highestVoucher: 0n, withdrawn: 0n }
+  const none = { reserved: 0n, highestVoucher: 0n, withdrawn: 0n, pendingShift: 0n }
   return {
     channel(operator, account) {
       const deposit = chain.deposits.get(account)

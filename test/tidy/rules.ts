@@ -12,7 +12,8 @@ export const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   chain: ['ethereum'],
   config: ['ethereum', 'accounting (types)'],
   device: ['certs', 'chain', 'ethereum'],
-  merchant: ['chain', 'ethereum'],
+  // The same keystore, errors and bounded HTTP as a device's; nothing of certificates.
+  merchant: ['chain', 'ethereum', 'device'],
   server: ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'chain', 'config'],
   setup: [],
 }

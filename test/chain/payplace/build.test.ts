@@ -3,7 +3,13 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { addCredits, type BuildChannel, buildBlock } from '../../../chain/payplace/build.ts'
-import { eachEntry, packEntries } from '../../../chain/payplace/entries.ts'
+import {
+  addEntries,
+  eachEntry,
+  NO_ENTRIES,
+  packEntries,
+  subtractEntries,
+} from '../../../chain/payplace/entries.ts'
 import { indexBlock } from '../../../chain/payplace/known.ts'
 import {
   type Amounts,
@@ -167,22 +173,41 @@ t.test('amounts of an exited merchant are free for others', async (t) => {
   t.equal(heldBack.credits.size, 0)
 })
 
-t.test('a merchant gets no more consumers than the contract serves', async (t) => {
+t.test('a merchant with more consumers than the contract serves gets what fits', async (t) => {
   const many = (count: number) =>
     packEntries(
       Array.from({ length: count }, (_, i) => {
         return { consumer: address(`0x${(i + 1).toString(16).padStart(40, '0')}`), amount: 1n }
       }),
     )
-  const before = known([...merchants({ 1: {}, 2: {} }), { id: 3, entries: many(15_999) }])
-  const cases: readonly [name: string, credit: Buffer, waits: boolean][] = [
-    ['the last place', pack({ 0: 1n }), false],
-    ['one more than there is', pack({ 0: 1n, 1: 1n }), true],
-    ['those who are there already', many(15_999), false],
+  const [room, full] = [many(15_999), many(16_000)]
+  const dust = subtractEntries(many(32_000), full)
+  const cases: readonly [name: string, had: Buffer, credit: Buffer, waits: Buffer][] = [
+    ['the last place', room, pack({ 0: 1n }), NO_ENTRIES],
+    ['one more than there is: the larger one', room, pack({ 0: 1n, 1: 2n }), pack({ 0: 1n })],
+    ['those who are there already', room, room, NO_ENTRIES],
+    ['they and two more', room, addEntries(room, pack({ 0: 2n, 1: 1n })), pack({ 1: 1n })],
+    [
+      'they, where nobody else has a place',
+      full,
+      addEntries(full, pack({ 0: 9n })),
+      pack({ 0: 9n }),
+    ],
+    ['half of the places a second time', many(8_001), many(8_001), NO_ENTRIES],
+    ['dust of strangers beside a payment', many(1), addEntries(dust, pack({ 0: 2n })), last(dust)],
   ]
-  for (const [name, credit, waits] of cases) {
+  for (const [name, had, credit, waits] of cases) {
+    const before = known([...merchants({ 1: {}, 2: {} }), { id: 3, entries: had }])
     const view = buildView({ previous: before, credits: new Map([[3, credit]]) })
-    t.equal(build(view).heldBack.credits.has(3), waits, name)
+    const { list, heldBack } = build(view)
+    const left = heldBack.credits.get(3) ?? NO_ENTRIES
+    t.equal(left.length, waits.length, `${name}: as many wait`)
+    t.ok(left.equals(waits), `${name}: those`)
+    const together = addEntries(list[2]?.entries ?? NO_ENTRIES, left)
+    t.ok(together.equals(addEntries(had, credit)), `${name}: nothing is lost`)
+  }
+  function last(entries: Buffer): Buffer {
+    return entries.subarray(15_998 * 32)
   }
 })
 

@@ -257,6 +257,22 @@ t.test('Alg. 4: each single fault is refused with its own reason', async (t) => 
   }
 })
 
+t.test('D10: her own leaf must be canonical also where it is that of block k', async (t) => {
+  const doubled = Buffer.concat([pack({ 0: 10n }), pack({ 0: 10n })])
+  for (const own of [doubled, Buffer.alloc(32)]) {
+    const bad = known([one, raw(2, own), three])
+    const changed = raw(1, pack({ 0: 4n }))
+    const view = { previous: bad, root: bad.root, ownEntries: pack({ 0: 10n }) }
+    const next = [changed, raw(2, own), three]
+    const { header: proposed } = proposal(bad, next)
+    for (const form of ['whole', 'changes'] as const) {
+      const more = { header: proposed, form, sources: [source(0, 100n)] }
+      const result = verdict(view, more, form === 'whole' ? next : [changed])
+      t.same(result, { refused: 'entries-not-canonical', merchant: 2 }, `${form}, ${own.length}`)
+    }
+  }
+})
+
 t.test('a shift under way: every voucher to challenge it with is named', async (t) => {
   const channel = (c: string) => {
     const pendingShift = c === consumer(1) ? 0n : 901n
