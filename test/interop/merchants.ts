@@ -150,6 +150,21 @@ export function merchantDouble(
     memory.id = following.at()?.merchantOf(account)?.id ?? 0
   }
 
+  async function registerNow(): Promise<void> {
+    const { time, signature } = query(0)
+    const pkHash = hex(keccak256(blsKey))
+    const asked = await post('approval', {
+      ...{ account: checksumAddress(account), pkHash, time, signature },
+    })
+    if (asked.status !== 200) throw new Error(`approval: ${asked.status} ${asked.body}`)
+    const approval = JSON.parse(String(asked.body))
+    await waitForPhase(await view(), 'open', Math.floor)
+    const proof = provePossession(secret, { account, contract, chainId, operatorId: operator })
+    const args = [operator, hex(blsKey), hex(proof), approval.validUntil, approval.signature]
+    await send('register', args)
+    await recall()
+  }
+
   return {
     account,
     id: () => memory.id,
@@ -158,18 +173,15 @@ export function merchantDouble(
     post,
     query,
     async register() {
-      const { time, signature } = query(0)
-      const pkHash = hex(keccak256(blsKey))
-      const asked = await post('approval', {
-        ...{ account: checksumAddress(account), pkHash, time, signature },
-      })
-      if (asked.status !== 200) throw new Error(`approval: ${asked.status} ${asked.body}`)
-      const approval = JSON.parse(String(asked.body))
-      await waitForPhase(await view(), 'open', Math.floor)
-      const proof = provePossession(secret, { account, contract, chainId, operatorId: operator })
-      const args = [operator, hex(blsKey), hex(proof), approval.validUntil, approval.signature]
-      await send('register', args)
-      await recall()
+      // An open window may end between the look at it and the block.
+      const isLate = (error: unknown): boolean => `${error}`.includes('Datanet_NotOpen')
+      for (let tries = 1; ; tries++) {
+        try {
+          return await registerNow()
+        } catch (error) {
+          if (tries === 3 || !isLate(error)) throw error
+        }
+      }
     },
     recall,
     async poll() {
