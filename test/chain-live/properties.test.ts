@@ -31,7 +31,7 @@ import {
   TIMING,
 } from './payplace-scene.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(175_000)
 
 /** What merchants have, as the builder is told: nobody is locked or was paid. */
 const factsOf = (ids: readonly number[]): MerchantFacts[] =>

@@ -16,8 +16,8 @@ import {
   testConfig,
 } from './server.ts'
 
-// A dozen processes that each take a second of scrypt and of loading, on a busy machine.
-t.setTimeout(55_000)
+// A dozen processes that each take a second of scrypt and of loading.
+t.setTimeout(175_000)
 
 let server: RunningServer
 let directory: string

@@ -17,7 +17,7 @@ const PROGRAM = fileURLToPath(new URL('./merchant-signer.ts', import.meta.url))
 const directory = mkdtempSync(join(tmpdir(), 'datanet-merchant-kill-'))
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 const path = join(directory, 'merchant.sqlite')
-t.setTimeout(150_000)
+t.setTimeout(175_000)
 
 interface Line {
   readonly ready?: boolean

@@ -13,7 +13,7 @@ import { startNode } from './node.ts'
 import { admin, deviceOf, type Status, TIMING, TOKEN } from './notary-rig.ts'
 import { startServer, temporaryDirectory, testConfig, waitFor } from './server.ts'
 
-t.setTimeout(150_000)
+t.setTimeout(175_000)
 
 t.test('an operator on the chain of others', async (t) => {
   const directory = temporaryDirectory(t)

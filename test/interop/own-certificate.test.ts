@@ -21,7 +21,7 @@ import {
 } from './server.ts'
 
 // Five starts, five devices and twenty conversations, on a busy machine.
-t.setTimeout(110_000)
+t.setTimeout(175_000)
 
 const config = testConfig({ eap: 'certificate: { cert: radius.crt, key: radius.key }' })
 const TLS = [

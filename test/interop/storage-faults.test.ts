@@ -21,7 +21,7 @@ const POWER_CUTS = 5
 const PAYERS = 24
 const TIMEOUT_MS = 20_000
 
-t.setTimeout(150_000)
+t.setTimeout(175_000)
 
 async function must(program: string, args: readonly string[]): Promise<void> {
   const { code, errors, out } = await run(program, args)

@@ -12,7 +12,7 @@ const PERIODS = 30
 /** The rarest hole is found once in some 700 histories. */
 const SEARCHED = 10_000
 
-t.setTimeout(120_000)
+t.setTimeout(175_000)
 
 t.test(`Theorems 9 to 12, I1 I2 I5 I6 I7 I8: ${RUNS} histories (seed ${SEED})`, async (t) => {
   let [blocks, shifts, payouts] = [0, 0, 0]
