@@ -156,7 +156,8 @@ const paid = (n: number): Changes => ({
 /** Another process that holds the write lock of a store; the result ends it. */
 async function hold(t: Test, path: string): Promise<() => Promise<void>> {
   const program = `const { DatabaseSync } = require('node:sqlite')
-    const d = new DatabaseSync(process.argv[1]); d.exec('BEGIN IMMEDIATE')
+    const d = new DatabaseSync(process.argv[1], { timeout: 20_000 })
+    d.exec('BEGIN IMMEDIATE')
     process.stdout.write('held'); setInterval(() => {}, 1000)`
   const holder = spawn(process.execPath, ['-e', program, path], {
     stdio: ['ignore', 'pipe', 'inherit'],
