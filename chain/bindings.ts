@@ -7,6 +7,7 @@ import { type Address, parseAddress } from '../ethereum/address.ts'
 import datanet from './contracts/artifacts/Datanet.json' with { type: 'json' }
 import testToken from './contracts/artifacts/TestToken.json' with { type: 'json' }
 import { ChainError } from './error.ts'
+import type { BlockTiming } from './payplace/timing.ts'
 
 export const datanetInterface = new Interface(datanet.abi)
 /** ERC-20 with ERC-2612 permit; `mint` exists on the embedded chain's token only. */
@@ -194,6 +195,15 @@ export function addressOf(value: unknown): Address {
   const address = parseAddress(String(value))
   if (address === undefined) throw new ChainError('rpc-error', 'the node answered no address')
   return address
+}
+
+/** An operator's timing, as functions and events of the contract give it. */
+export function timingOf(timing: Result): BlockTiming {
+  const second = (name: string): number => Number(timing.getValue(name))
+  return {
+    ...{ g0: second('g0'), beta: second('beta'), gamma: second('gamma') },
+    ...{ delta: second('delta'), challenge: second('challenge'), eta: second('eta') },
+  }
 }
 
 /** 0x-hex without its prefix, lowercase. */

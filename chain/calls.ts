@@ -2,7 +2,7 @@
 // Signs with the account's key and sends through the request function it is given (the operator's
 // /v1/chain, or a node of the device's own). Moves no tokens but into the contract's escrow.
 
-import { Signature, TypedDataEncoder, Wallet } from 'ethers'
+import { type Result, Signature, TypedDataEncoder, Wallet } from 'ethers'
 import type { Address } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
 import {
@@ -196,13 +196,14 @@ export async function tokenBalance(
   return BigInt(String(balance))
 }
 
-async function read(
+/** A view function's answer, decoded. Throws ChainError. */
+export async function read(
   rpc: RpcRequest,
   to: Address,
   of: typeof datanetInterface,
   name: string,
   args: readonly unknown[],
-): Promise<readonly unknown[]> {
+): Promise<Result> {
   const answer = await readContract(rpc, to, of.encodeFunctionData(name, args))
   if (answer === '0x') throw new ChainError('rpc-error', `${to} has no function ${name}`)
   return of.decodeFunctionResult(name, answer)

@@ -4,7 +4,7 @@
 
 import type { Result } from 'ethers'
 import type { Address } from '../ethereum/address.ts'
-import { addressOf, datanetInterface, type RawLog } from './bindings.ts'
+import { addressOf, datanetInterface, type RawLog, timingOf } from './bindings.ts'
 import type { BlockTiming } from './payplace/timing.ts'
 
 /** One event; `entries` are packed words of consumer and amount, ids are merchants'. */
@@ -94,18 +94,11 @@ const numbersOf = (value: Iterable<unknown>): number[] => [...value].map(Number)
 const READERS: ReadonlyMap<string, Read> = new Map<string, Read>([
   [
     'OperatorRegistered',
-    (args) => {
-      const timing = args.getValue('timing')
-      const second = (name: string): number => Number(timing.getValue(name))
-      return {
-        type: 'operator-registered',
-        account: addressOf(args.getValue('account')),
-        timing: {
-          ...{ g0: second('g0'), beta: second('beta'), gamma: second('gamma') },
-          ...{ delta: second('delta'), challenge: second('challenge'), eta: second('eta') },
-        },
-      }
-    },
+    (args) => ({
+      type: 'operator-registered',
+      account: addressOf(args.getValue('account')),
+      timing: timingOf(args.getValue('timing')),
+    }),
   ],
   ['OperatorRetired', () => ({ type: 'operator-retired' })],
   [

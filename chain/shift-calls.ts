@@ -2,11 +2,10 @@
 // for it with its bond, complete it, take it back. Signs with the account's key and sends through
 // the request function it is given. Decides nothing (device/shift.ts does).
 
-import type { Result } from 'ethers'
 import type { Address } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
-import { datanetInterface, tokenInterface } from './bindings.ts'
-import type { ContractAccess, Signer } from './calls.ts'
+import { datanetInterface, timingOf, tokenInterface } from './bindings.ts'
+import { type ContractAccess, read, type Signer } from './calls.ts'
 import { ChainError } from './error.ts'
 import { numberOf, quantity } from './jsonrpc.ts'
 import type { BlockTiming } from './payplace/timing.ts'
@@ -57,7 +56,7 @@ export async function readShift(
   from: number,
   account: Address,
 ): Promise<ShiftRead> {
-  const [found] = await ask(rpc, contract, 'shift', [from, account])
+  const [found] = await read(rpc, contract, datanetInterface, 'shift', [from, account])
   const number = (name: string): number => Number(found.getValue(name))
   return {
     ...{ to: number('to'), amount: BigInt(found.getValue('amount')), period: number('period') },
@@ -68,7 +67,7 @@ export async function readShift(
 
 /** What a request must put down, base units. */
 export async function readShiftBond({ rpc, contract }: Access): Promise<bigint> {
-  const [bond] = await ask(rpc, contract, 'shiftBond', [])
+  const [bond] = await read(rpc, contract, datanetInterface, 'shiftBond', [])
   return BigInt(bond)
 }
 
@@ -77,14 +76,9 @@ export async function readBlockClock(
   { rpc, contract }: Access,
   operatorId: number,
 ): Promise<BlockClock> {
-  const [operator] = await ask(rpc, contract, 'operator', [operatorId])
-  const timing = operator.getValue('timing') as Result
-  const second = (name: string): number => Number(timing.getValue(name))
+  const [operator] = await read(rpc, contract, datanetInterface, 'operator', [operatorId])
   return {
-    timing: {
-      ...{ g0: second('g0'), beta: second('beta'), gamma: second('gamma') },
-      ...{ delta: second('delta'), challenge: second('challenge'), eta: second('eta') },
-    },
+    timing: timingOf(operator.getValue('timing')),
     lastPeriod: Number(operator.getValue('lastPeriod')),
   }
 }
@@ -194,16 +188,4 @@ function endOf(
   }
   if (parsed.name === 'ShiftCancelled') return { how: 'cancelled' }
   return BigInt(String(value('amountLeft'))) === 0n ? { how: 'cut' } : undefined
-}
-
-async function ask(
-  rpc: RpcRequest,
-  contract: Address,
-  name: string,
-  args: readonly unknown[],
-): Promise<Result> {
-  const data = datanetInterface.encodeFunctionData(name, args)
-  const answer = await readContract(rpc, contract, data)
-  if (answer === '0x') throw new ChainError('rpc-error', `${contract} has no function ${name}`)
-  return datanetInterface.decodeFunctionResult(name, answer)
 }

@@ -47,6 +47,9 @@ export type RpcRequest = Pick<Rpc, 'request'>
 
 /** EIP-7825: more is refused by every chain from Osaka on. */
 export const TRANSACTION_GAS_MAX = 16_777_216n
+/** This much gas, or as much as a transaction may have. */
+export const limitedGas = (gas: bigint): bigint =>
+  gas < TRANSACTION_GAS_MAX ? gas : TRANSACTION_GAS_MAX
 /** Chain ids of development nodes (geth --dev and anvil/hardhat). */
 export const DEVELOPMENT_CHAINS: readonly bigint[] = [1337n, 31_337n]
 const GWEI = 1_000_000_000n
@@ -137,8 +140,7 @@ export async function estimateGas(rpc: RpcRequest, from: Address, call: Call): P
       await rpc.request('eth_estimateGas', [{ from, ...to, data: call.data }]),
     )
     // A fifth more: storage another transaction clears meanwhile makes ours dearer.
-    const generous = (estimate * 6n) / 5n
-    return generous < TRANSACTION_GAS_MAX ? generous : TRANSACTION_GAS_MAX
+    return limitedGas((estimate * 6n) / 5n)
   } catch (error) {
     throw withoutGas(from, call, error)
   }

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { DepositPart } from '../chain/calls.ts'
 import { addOperator } from '../device/add-operator.ts'
-import { formatAmount, parseAmount } from '../device/amounts.ts'
+import { formatAmount, parseAmount, shown } from '../device/amounts.ts'
 import { type ChainLink, type ChainReader, openChain, readChain } from '../device/chain.ts'
 import { type EnrolledDevice, enrolDevice, newAccountKey } from '../device/enrol.ts'
 import { readDevice, refuseExisting, writeFolder } from '../device/folder.ts'
@@ -163,7 +163,7 @@ function readDeposit(text: string, { token, rpc }: OperatorAnswer): bigint {
   const amount = parseAmount(text, token.decimals)
   const most = faucetMost(token)
   if (isEmbedded(rpc) && amount > most) {
-    const sum = `${formatAmount(most, token.decimals)} ${token.symbol}`
+    const sum = shown(most, token)
     const problem = `--deposit ${text} is more than the ${sum} a device can draw at once`
     throw new CommandError(Exit.unavailable, `${problem}: ${faucetLimit(token)}`)
   }

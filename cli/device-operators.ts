@@ -12,16 +12,22 @@ import { command, near } from './next.ts'
 
 const NUMBER = /^[1-9]\d{0,9}$/
 
+/** The URL, where it is one, and the operator of DIR that is meant, where DIR has it. */
+function named(text: string, device: DeviceFile) {
+  const url = NUMBER.test(text) ? undefined : parseOperatorUrl(text)
+  const found = operatorsOf(device).find(({ operatorId, operatorUrl }) =>
+    url === undefined ? operatorId === Number(text) : operatorUrl === url,
+  )
+  return { url, found }
+}
+
 /** The operator of DIR that is meant. Throws DeviceError 'usage' where DIR has no such one. */
 export function enrolledOperator(
   text: string,
   device: DeviceFile,
   directory: string,
 ): EnrolledOperator {
-  const url = NUMBER.test(text) ? undefined : parseOperatorUrl(text)
-  const found = operatorsOf(device).find(({ operatorId, operatorUrl }) =>
-    url === undefined ? operatorId === Number(text) : operatorUrl === url,
-  )
+  const { url, found } = named(text, device)
   if (found !== undefined) return found
   const way = command('device', 'add-operator', near(directory), url ?? 'URL')
   throw new DeviceError('usage', `the device is not enrolled with operator ${text}: ${way}`)
@@ -44,19 +50,16 @@ export async function destinationOf(
   link: Parameters<typeof readChain>[0],
   nowSeconds: number,
 ): Promise<Destination> {
-  const url = NUMBER.test(text) ? undefined : parseOperatorUrl(text)
-  const known = operatorsOf(device).find(({ operatorId, operatorUrl }) =>
-    url === undefined ? operatorId === Number(text) : operatorUrl === url,
-  )
+  const { url, found } = named(text, device)
   const operatorId =
-    known?.operatorId ??
+    found?.operatorId ??
     (url === undefined ? Number(text) : await askId(url, device, link, nowSeconds))
   const registered = await chain.operator(operatorId)
   if (registered?.active !== true) {
     const why = registered === undefined ? 'is not known to the contract' : 'has retired'
     throw new DeviceError('refused', `operator ${operatorId} ${why}`)
   }
-  return { operatorId, isEnrolled: known !== undefined }
+  return { operatorId, isEnrolled: found !== undefined }
 }
 
 async function askId(

@@ -5,10 +5,10 @@
 import { resolve } from 'node:path'
 import { ChainError } from '../chain/error.ts'
 import { readAccountKey } from '../device/account-key.ts'
-import { formatAmount, parseAmount } from '../device/amounts.ts'
+import { parseAmount, shown } from '../device/amounts.ts'
 import { openChain, readChain } from '../device/chain.ts'
 import { DeviceError } from '../device/error.ts'
-import { type DeviceFile, readDevice } from '../device/folder.ts'
+import { readDevice } from '../device/folder.ts'
 import {
   lookAtShift,
   orderShift,
@@ -212,13 +212,13 @@ async function deposits(state: ShiftState, { chain, device, from }: ShiftDeps) {
 async function asText(state: ShiftState, deps: ShiftDeps): Promise<string[]> {
   const { device, from, directory } = deps
   const { to, left, there } = await deposits(state, deps)
-  const escrow = `escrow    ${shown(left, device)} with operator ${from}`
+  const escrow = `escrow    ${shown(left, device.token)} with operator ${from}`
   if (state.state === 'cancelled') return ['shift     taken back', escrow]
   if (state.state === 'cut' || state.state === 'none')
     return ['shift     nothing left of it', escrow]
-  const both = `${escrow}, ${shown(there, device)} with operator ${to}`
+  const both = `${escrow}, ${shown(there, device.token)} with operator ${to}`
   if (state.state === 'arrived') {
-    return [`shift     ${shown(state.amount, device)} arrived with operator ${to}`, both]
+    return [`shift     ${shown(state.amount, device.token)} arrived with operator ${to}`, both]
   }
   const { shift, step, isCut } = state
   const cut = isCut ? ', cut by a challenge, which took the bond' : ''
@@ -228,7 +228,7 @@ async function asText(state: ShiftState, deps: ShiftDeps): Promise<string[]> {
       : `awaited of operator ${from}, the next begins ${instant(step.blockFromAt)}`
   const again = command('device', 'shift', near(directory), '--from', `${from}`)
   return [
-    `shift     ${shown(shift.amount, device)} to operator ${to}, asked for ${instant(shift.requestedAt)}${cut}`,
+    `shift     ${shown(shift.amount, device.token)} to operator ${to}, asked for ${instant(shift.requestedAt)}${cut}`,
     `challenge until ${instant(step.challengeEndsAt)}`,
     `block     ${block}`,
     `next      after ${instant(step.dueAt)}: ${again}`,
@@ -252,6 +252,3 @@ async function asJson(state: ShiftState, deps: ShiftDeps): Promise<object> {
   const amounts = { amount: `${shift.amount}`, bond: `${shift.bond}`, isCut }
   return { ...base, to, ...amounts, waitsFor, ...times, ...sums, depositTo: `${there}` }
 }
-
-const shown = (amount: bigint, { token }: DeviceFile): string =>
-  `${formatAmount(amount, token.decimals)} ${token.symbol}`

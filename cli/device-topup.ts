@@ -2,7 +2,7 @@
 // contract and the node DIR was enrolled with; never with one that has taken an operator's place.
 
 import { resolve } from 'node:path'
-import { formatAmount, parseAmount } from '../device/amounts.ts'
+import { parseAmount, shown } from '../device/amounts.ts'
 import { openChain, readChain } from '../device/chain.ts'
 import type { EnrolledOperator } from '../device/device-file.ts'
 import { DeviceError } from '../device/error.ts'
@@ -81,7 +81,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       terminal.out(JSON.stringify({ ...facts, ...rest }, (_, value) => textOf(value)))
     } else {
       for (const { operatorId, deposit } of deposits) {
-        const total = `${formatAmount(deposit, token.decimals)} ${token.symbol}`
+        const total = shown(deposit, token)
         terminal.out(`escrow    ${total} with operator ${operatorId}`)
       }
     }

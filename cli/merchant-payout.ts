@@ -2,7 +2,7 @@
 // leaves. Works without the operator as long as DIR has its store and the chain answers.
 
 import { resolve } from 'node:path'
-import { formatAmount } from '../device/amounts.ts'
+import { shown } from '../device/amounts.ts'
 import { isEmbedded } from '../device/operator.ts'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { Payout } from '../merchant/payout.ts'
@@ -58,7 +58,7 @@ export async function runPayout(
     const { token } = merchant
     if (flags.json === true) terminal.out(jsonOf(paid, checksumAddress(to)))
     else {
-      terminal.out(`paid      ${formatAmount(paid.paid, token.decimals)} ${token.symbol}`)
+      terminal.out(`paid      ${shown(paid.paid, token)}`)
       terminal.out(`to        ${checksumAddress(to)}`)
       if (leave) terminal.out(paid.hasLeft ? 'left      the operator' : 'left      not yet')
     }

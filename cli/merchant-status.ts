@@ -3,7 +3,7 @@
 
 import { resolve } from 'node:path'
 import { phaseAt } from '../chain/payplace/timing.ts'
-import { formatAmount } from '../device/amounts.ts'
+import { shown } from '../device/amounts.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { type Position, readPosition } from '../merchant/withdraw.ts'
 import { readArguments } from './arguments.ts'
@@ -78,8 +78,6 @@ function asText(folder: MerchantFolder, position: Position, terminal: Terminal):
   const { merchant, store } = folder
   const { facts, record, payout, credit } = position
   const { token } = merchant
-  const shown = (amount: bigint): string =>
-    `${formatAmount(amount, token.decimals)} ${token.symbol}`
   const { k, lastPeriod } = facts.block()
   const signed = store.signed()
   const timing = facts.operator()?.timing
@@ -91,10 +89,10 @@ function asText(folder: MerchantFolder, position: Position, terminal: Terminal):
     `operator      ${merchant.operatorId} at ${merchant.operatorUrl}${id}: ${standing(position)}`,
     `block         ${k} of period ${lastPeriod}; the window is ${phase}`,
     `signed        ${last}`,
-    `withdrawable  ${shown(payout.due)}`,
-    ...(credit === 0n ? [] : [`credit        ${shown(credit)}, paid by merchant withdraw`]),
+    `withdrawable  ${shown(payout.due, token)}`,
+    ...(credit === 0n ? [] : [`credit        ${shown(credit, token)}, paid by merchant withdraw`]),
     ...facts.shifts().map(({ consumer, amount }) => {
-      return `shift         ${checksumAddress(consumer)} takes ${shown(amount)} elsewhere`
+      return `shift         ${checksumAddress(consumer)} takes ${shown(amount, token)} elsewhere`
     }),
   ]
 }

@@ -41,3 +41,11 @@ export function formatAmount(amount: bigint, decimals: number): string {
   const sign = amount < 0n ? '-' : ''
   return fraction === '' ? `${sign}${whole}` : `${sign}${whole}.${fraction}`
 }
+
+/** The same with the token's symbol: "1.5 DNT". */
+export function shown(
+  amount: bigint,
+  { symbol, decimals }: { readonly symbol: string; readonly decimals: number },
+): string {
+  return `${formatAmount(amount, decimals)} ${symbol}`
+}

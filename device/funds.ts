@@ -6,7 +6,7 @@ import { type DepositPart, deposit as depositOwn } from '../chain/calls.ts'
 import type { RpcRequest } from '../chain/transactions.ts'
 import { type Address, checksumAddress } from '../ethereum/address.ts'
 import { accountOf } from '../ethereum/signature.ts'
-import { formatAmount } from './amounts.ts'
+import { shown } from './amounts.ts'
 import type { ChainReader } from './chain.ts'
 import { DeviceError } from './error.ts'
 import { refusalOf, requestJson } from './http.ts'
@@ -175,6 +175,3 @@ function lacking(
   const has = `${checksumAddress(account)} has ${shown(held, token)}, ${shown(amount, token)} needed`
   return new DeviceError('unavailable', `${has}${more}: send it the rest, then try again`)
 }
-
-const shown = (amount: bigint, token: Token): string =>
-  `${formatAmount(amount, token.decimals)} ${token.symbol}`

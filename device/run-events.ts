@@ -1,7 +1,7 @@
 // What `device run` tells as it goes: one event type for people (a line) and for scripts (JSON).
 // Owns the words. Pure; emitted by run.ts, printed by the cli.
 
-import { formatAmount } from './amounts.ts'
+import { shown } from './amounts.ts'
 import type { Terms } from './charge.ts'
 
 /** One thing that happened; amounts in token base units. */
@@ -45,7 +45,7 @@ export function sentence(
   event: RunEvent,
   token: { readonly symbol: string; readonly decimals: number },
 ): string {
-  const sum = (amount: bigint): string => `${formatAmount(amount, token.decimals)} ${token.symbol}`
+  const sum = (amount: bigint): string => shown(amount, token)
   switch (event.event) {
     case 'started':
       return 'waiting for a session'

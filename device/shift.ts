@@ -18,7 +18,7 @@ import {
   type ShiftEnd,
   type ShiftRead,
 } from '../chain/shift-calls.ts'
-import { formatAmount } from './amounts.ts'
+import { shown } from './amounts.ts'
 import type { ChainReader } from './chain.ts'
 import type { DeviceFile } from './device-file.ts'
 import { DeviceError } from './error.ts'
@@ -153,7 +153,7 @@ function refuseAnother(
   // A challenge may have made less of it than was asked for.
   const asked = record?.to === shift.to ? record.amount : shift.amount
   if (shift.to === to && asked === amount) return
-  const pending = `a shift of ${shown(shift.amount, device)} to operator ${shift.to} is pending`
+  const pending = `a shift of ${shown(shift.amount, device.token)} to operator ${shift.to} is pending`
   const way = `wait for it, or take it back with --cancel --from ${from}`
   throw new DeviceError('exists', `${pending}: ${way}`)
 }
@@ -172,12 +172,14 @@ async function ask(order: ShiftOrder, before: ShiftRead, deps: ShiftDeps): Promi
     await refuseTooMuch(order, deps)
     const bond = await readShiftBond(access)
     const { operatorUrl, token } = device
-    deps.progress(`the bond is ${shown(bond, device)}: it comes back unless a challenge takes it`)
+    deps.progress(
+      `the bond is ${shown(bond, device.token)}: it comes back unless a challenge takes it`,
+    )
     await drawTokens({ operatorUrl, token, amount: bond }, device.account, deps)
     const fromBlock = await readBlockNumber(access.rpc)
     await noteShift(directory, from, { ...order, fromBlock })
     await requestShift(access, { privateKey: accountKey }, { ...order, from, bond })
-    deps.progress(`asked to move ${shown(order.amount, device)} to operator ${order.to}`)
+    deps.progress(`asked to move ${shown(order.amount, device.token)} to operator ${order.to}`)
   } catch (error) {
     // The chain refused: nothing is under way that has to be remembered.
     if (error instanceof ChainError && error.code === 'transaction-failed') {
@@ -197,11 +199,8 @@ async function refuseTooMuch({ amount }: ShiftOrder, deps: ShiftDeps): Promise<v
   let promised = highestVoucher
   if (signed > promised) promised = signed
   if (amount <= deposit - promised) return
-  const sums = `${shown(deposit, device)} deposited, ${shown(promised, device)} promised in vouchers`
+  const sums = `${shown(deposit, device.token)} deposited, ${shown(promised, device.token)} promised in vouchers`
   const left = deposit > promised ? deposit - promised : 0n
-  const most = `at most ${shown(left, device)} can be moved away from operator ${from}`
+  const most = `at most ${shown(left, device.token)} can be moved away from operator ${from}`
   throw new DeviceError('unavailable', `${most}: ${sums}`)
 }
-
-const shown = (amount: bigint, { token }: DeviceFile): string =>
-  `${formatAmount(amount, token.decimals)} ${token.symbol}`

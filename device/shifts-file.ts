@@ -2,13 +2,10 @@
 // it is asked. Without it a command that was cut short could not tell "arrived" from "never asked"
 // and would move the amount twice. Called by shift.ts.
 
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DeviceError } from './error.ts'
-import { writeDurably } from './vouchers-file.ts'
+import { amountOf, idOf, readByOperator, writeDurably } from './vouchers-file.ts'
 
 const SHIFTS_FILE = 'shifts.json'
-const FILE_BYTES_MAX = 64 * 1024
 
 /** One order, by the operator it moves away from. */
 export interface ShiftRecord {
@@ -20,24 +17,11 @@ export interface ShiftRecord {
 }
 
 /** Reads the orders of DIR. Throws DeviceError 'damaged' where the file is not ours. */
-export async function readShiftRecords(directory: string): Promise<Map<number, ShiftRecord>> {
-  const path = join(directory, SHIFTS_FILE)
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map()
-    throw error
-  }
-  try {
-    if (text.length > FILE_BYTES_MAX) throw new RangeError('too long')
-    const { version, shifts } = JSON.parse(text)
-    if (version !== 1) throw new RangeError('version')
-    return new Map(Object.entries(shifts).map(([from, one]) => [idOf(from), recordOf(one)]))
-  } catch (error) {
-    const way = 'remove it where no shift of this device is under way'
-    throw new DeviceError('damaged', `${path} is not what device shift wrote: ${way}`, error)
-  }
+export function readShiftRecords(directory: string): Promise<Map<number, ShiftRecord>> {
+  return readByOperator(join(directory, SHIFTS_FILE), 'shifts', recordOf, {
+    writer: 'device shift',
+    way: 'remove it where no shift of this device is under way',
+  })
 }
 
 /** Notes the order away from `from`, or that it is over. Resolves when it is on the disk. */
@@ -56,14 +40,8 @@ export async function noteShift(
   await writeDurably(directory, SHIFTS_FILE, text)
 }
 
-function idOf(text: unknown): number {
-  if (!/^[1-9]\d{0,9}$/.test(String(text))) throw new RangeError('operator')
-  return Number(text)
-}
-
 function recordOf(from: unknown): ShiftRecord {
   const { to, amount, fromBlock } = from as Record<string, unknown>
-  if (typeof amount !== 'string' || !/^\d{1,29}$/.test(amount)) throw new RangeError('amount')
   if (!Number.isSafeInteger(fromBlock) || Number(fromBlock) < 0) throw new RangeError('fromBlock')
-  return { to: idOf(to), amount: BigInt(amount), fromBlock: Number(fromBlock) }
+  return { to: idOf(to), amount: amountOf(amount), fromBlock: Number(fromBlock) }
 }

@@ -52,7 +52,24 @@ export function vouchersText(books: ReadonlyMap<number, VoucherBook>): string {
   return `${JSON.stringify({ version: 1, operators }, null, 2)}\n`
 }
 
-async function readBooks(path: string): Promise<Map<number, VoucherBook>> {
+function readBooks(path: string): Promise<Map<number, VoucherBook>> {
+  return readByOperator(path, 'operators', bookOf, {
+    writer: 'device run',
+    // Without the highest amount the next voucher could promise the same money again.
+    way: 'put it back, or remove it to take over what the operator shows',
+  })
+}
+
+/**
+ * What a file of DIR holds by operator id under `name`; nothing without a file. Throws DeviceError
+ * 'damaged' where it is not what the `writer` wrote, with the `way` out.
+ */
+export async function readByOperator<Value>(
+  path: string,
+  name: string,
+  readValue: (from: unknown) => Value,
+  { writer, way }: { readonly writer: string; readonly way: string },
+): Promise<Map<number, Value>> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
@@ -62,18 +79,17 @@ async function readBooks(path: string): Promise<Map<number, VoucherBook>> {
   }
   try {
     if (text.length > FILE_BYTES_MAX) throw new RangeError('too long')
-    const { version, operators } = JSON.parse(text)
+    const { version, [name]: values } = JSON.parse(text)
     if (version !== 1) throw new RangeError('version')
-    return new Map(Object.entries(operators).map(([id, from]) => [idOf(id), bookOf(from)]))
+    return new Map(Object.entries(values).map(([id, from]) => [idOf(id), readValue(from)]))
   } catch (error) {
-    // Without the highest amount the next voucher could promise the same money again.
-    const way = 'put it back, or remove it to take over what the operator shows'
-    throw new DeviceError('damaged', `${path} is not what device run wrote: ${way}`, error)
+    throw new DeviceError('damaged', `${path} is not what ${writer} wrote: ${way}`, error)
   }
 }
 
-function idOf(text: string): number {
-  if (!/^[1-9]\d{0,9}$/.test(text)) throw new RangeError('operator')
+/** An operator's id; throws RangeError on anything else. */
+export function idOf(text: unknown): number {
+  if (!/^[1-9]\d{0,9}$/.test(String(text))) throw new RangeError('operator')
   return Number(text)
 }
 
@@ -87,7 +103,8 @@ function bookOf(from: unknown): VoucherBook {
   return { ...amounts, pending: { amount: amountOf(amount), session } }
 }
 
-function amountOf(from: unknown): bigint {
+/** Base units as they are written; throws RangeError on anything else. */
+export function amountOf(from: unknown): bigint {
   if (typeof from !== 'string' || !/^\d{1,29}$/.test(from)) throw new RangeError('amount')
   return BigInt(from)
 }

@@ -2,24 +2,24 @@
 // by registration.ts, watch.ts and withdraw.ts through one Sender.
 
 import { datanetInterface } from '../chain/bindings.ts'
-import { WORD } from '../chain/payplace/entries.ts'
 import type { Leaf } from '../chain/payplace/leaf.ts'
 import type { Source } from '../chain/payplace/proposal.ts'
-import { type Call, TRANSACTION_GAS_MAX } from '../chain/transactions.ts'
+import {
+  challengeData,
+  hex,
+  type LeafPayment,
+  leafGas,
+  unlockData,
+  withdrawData,
+} from '../chain/payplace-calls.ts'
+import { type Call, limitedGas } from '../chain/transactions.ts'
 import type { Address } from '../ethereum/address.ts'
-
-const hex = (bytes: Uint8Array): string => `0x${Buffer.from(bytes).toString('hex')}`
 
 // Limits with room above what was measured: a node may estimate at the time of its newest block,
 // when the window that these functions wait for was not open yet. What is not used is not paid.
 const REGISTER_GAS = 600_000n
 const EXIT_GAS = 400_000n
 const CLAIM_GAS = 150_000n
-const LEAF_GAS = 200_000n
-/** Two storage words, an event and a signature each. */
-const ENTRY_GAS = 70_000n
-
-const limited = (gas: bigint): bigint => (gas < TRANSACTION_GAS_MAX ? gas : TRANSACTION_GAS_MAX)
 
 /** What joining takes besides the operator's approval. */
 export interface Registration {
@@ -41,36 +41,16 @@ export function registerCall(contract: Address, registration: Registration): Cal
   return { to: contract, data, what: 'the registration', gas: REGISTER_GAS }
 }
 
-/** A voucher as the contract takes it (ERC-2098): the curve point's parity on top of s. */
-function compact({ consumer, amount, signature }: Source): unknown[] {
-  const parityAndS = Buffer.from(signature.subarray(32, 64))
-  if (signature[64] === 28) parityAndS.writeUInt8(parityAndS.readUInt8(0) | 0x80, 0)
-  return [consumer, amount, hex(signature.subarray(0, 32)), hex(parityAndS)]
-}
-
 /** Of no fixed gas: what somebody else has challenged is found out by an estimate, for nothing. */
 export function challengeCall(contract: Address, operatorId: number, voucher: Source): Call {
-  const data = datanetInterface.encodeFunctionData('challengeShift', [operatorId, compact(voucher)])
+  const data = challengeData(operatorId, voucher)
   return { to: contract, data, what: 'the challenge of a shift' }
-}
-
-function contractLeaf(operatorId: number, leaf: Leaf): unknown[] {
-  const { id, shard, shardCount, entries } = leaf
-  const words = Array.from({ length: entries.length / WORD }, (_, i) =>
-    hex(entries.subarray(i * WORD, (i + 1) * WORD)),
-  )
-  return [operatorId, id, shard, shardCount, words]
 }
 
 /** One step of being paid or leaving; several go into one transaction. */
 export type PayoutStep =
   | { readonly step: 'unlock'; readonly leaf: Leaf }
-  | {
-      readonly step: 'withdraw'
-      readonly leaf: Leaf
-      readonly proof: readonly Buffer[]
-      readonly vouchers: readonly Source[]
-    }
+  | (LeafPayment & { readonly step: 'withdraw' })
   | { readonly step: 'exit'; readonly id: number; readonly blsKey: Buffer }
 
 /** What the steps are carried out with. */
@@ -83,7 +63,7 @@ export interface PayoutAccess {
 /** One transaction with these steps in their order; all or none take place. */
 export function payoutCall(access: PayoutAccess, steps: readonly PayoutStep[]): Call {
   const calls = steps.map((step) => encodeStep(access, step))
-  const gas = limited(steps.reduce((sum, step) => sum + gasOf(step), 0n))
+  const gas = limitedGas(steps.reduce((sum, step) => sum + gasOf(step), 0n))
   const what = steps.map(({ step }) => step).join(', ')
   const [only] = calls
   const data =
@@ -96,19 +76,15 @@ export function payoutCall(access: PayoutAccess, steps: readonly PayoutStep[]): 
 function encodeStep({ operatorId, to }: PayoutAccess, step: PayoutStep): string {
   switch (step.step) {
     case 'unlock':
-      return datanetInterface.encodeFunctionData('unlock', [contractLeaf(operatorId, step.leaf)])
-    case 'withdraw': {
-      const { leaf, proof, vouchers } = step
-      const args = [contractLeaf(operatorId, leaf), proof.map(hex), vouchers.map(compact), to]
-      return datanetInterface.encodeFunctionData('withdraw', args)
-    }
+      return unlockData(operatorId, step.leaf)
+    case 'withdraw':
+      return withdrawData(operatorId, step, to)
     case 'exit':
       return datanetInterface.encodeFunctionData('exit', [operatorId, step.id, hex(step.blsKey)])
   }
 }
 
-const gasOf = (step: PayoutStep): bigint =>
-  step.step === 'exit' ? EXIT_GAS : LEAF_GAS + BigInt(step.leaf.entries.length / WORD) * ENTRY_GAS
+const gasOf = (step: PayoutStep): bigint => (step.step === 'exit' ? EXIT_GAS : leafGas(step.leaf))
 
 /** Takes what a forced payment left for the account. */
 export function claimCall(contract: Address, to: Address): Call {

@@ -1,7 +1,6 @@
 // When the chain takes a deposit back (a reorg) or money leaves the channel or is about to (a
-// shift), sessions whose reserve
-// the escrow no longer covers end: the newest first, since the older ones were covered when they
-// began. Called on every change the mirror reports.
+// shift), sessions whose reserve the escrow no longer covers end: the newest first, since the older
+// ones were covered when they began. Called on every change the mirror reports.
 
 import type { Ledger } from '../accounting/ledger.ts'
 import { placeOf } from '../accounting/ledger-tables.ts'

@@ -7,8 +7,17 @@ import { eachEntry, NO_ENTRIES, WORD } from '../chain/payplace/entries.ts'
 import { type Leaf, leavesOf } from '../chain/payplace/leaf.ts'
 import type { Source } from '../chain/payplace/proposal.ts'
 import { proofOf } from '../chain/payplace/tree.ts'
+import {
+  hex,
+  type LeafPayment,
+  leafArgument,
+  leafGas,
+  unlockData,
+  voucherArgument,
+  withdrawData,
+} from '../chain/payplace-calls.ts'
 import type { MerchantRecord } from '../chain/payplace-state.ts'
-import { TRANSACTION_GAS_MAX } from '../chain/transactions.ts'
+import { limitedGas } from '../chain/transactions.ts'
 import { type Address, checksumAddress } from '../ethereum/address.ts'
 import type { StoredBlock } from './block-files.ts'
 import type { SignerPlan } from './notary-plan.ts'
@@ -32,33 +41,13 @@ const CALL_WEIGHT = 5
 const NOTARIZE_GAS = 500_000n
 const NAMED_GAS = 40_000n
 
-const hex = (bytes: Buffer): string => `0x${bytes.toString('hex')}`
-
-function wordsOf(entries: Buffer): string[] {
-  return Array.from({ length: entries.length / WORD }, (_, i) =>
-    hex(entries.subarray(i * WORD, (i + 1) * WORD)),
-  )
-}
-
-function leafArgument(operator: number, { id, shard, shardCount, entries }: Leaf) {
-  return { operator, merchant: id, shard, shardCount, entries: wordsOf(entries) }
-}
-
-/** A voucher in the contract's form: r, and s with the parity of v in its top bit (ERC-2098). */
-export function voucherArgument({ consumer, amount, signature }: Source) {
-  const s = Buffer.from(signature.subarray(32, 64))
-  if (signature[64] === 28) s[0] = (s[0] ?? 0) | 0x80
-  const r = hex(signature.subarray(0, 32))
-  return { consumer: checksumAddress(consumer), amount, r, vs: hex(s) }
-}
-
 /** A leaf with its proof, and the vouchers that raise what the contract has seen. */
-function leafCall(
+function paymentOf(
   block: StoredBlock,
   id: number,
   shard: number,
   vouchersFor: (consumer: Address) => Source | undefined,
-) {
+): LeafPayment {
   const leaf = leavesOf({ id, entries: block.entriesOf(id) ?? Buffer.alloc(0) })[shard]
   const place = block.places.get(id)
   if (leaf === undefined || place === undefined) {
@@ -67,8 +56,7 @@ function leafCall(
   const vouchers = [...eachEntry(leaf.entries)]
     .map(({ consumer }) => vouchersFor(consumer))
     .filter((source) => source !== undefined)
-    .map(voucherArgument)
-  return { leaf, vouchers, proof: proofOf(block.tree, place.first + shard).map(hex) }
+  return { leaf, vouchers, proof: proofOf(block.tree, place.first + shard) }
 }
 
 /** What locks one leaf of a block. */
@@ -78,8 +66,9 @@ export function lockCall(
   shard: number,
   vouchersFor: (consumer: Address) => Source | undefined,
 ): EncodedCall {
-  const { leaf, proof, vouchers } = leafCall(block, id, shard, vouchersFor)
-  const args = [leafArgument(block.header.operator, leaf), proof, vouchers]
+  const { leaf, proof, vouchers } = paymentOf(block, id, shard, vouchersFor)
+  const shown = vouchers.map(voucherArgument)
+  const args = [leafArgument(block.header.operator, leaf), proof.map(hex), shown]
   return {
     data: datanetInterface.encodeFunctionData('lock', args),
     weight: CALL_WEIGHT + leaf.entries.length / WORD + vouchers.length,
@@ -89,7 +78,7 @@ export function lockCall(
 /** What drops an old lock. */
 export function unlockCall(operator: number, leaf: Leaf): EncodedCall {
   return {
-    data: datanetInterface.encodeFunctionData('unlock', [leafArgument(operator, leaf)]),
+    data: unlockData(operator, leaf),
     weight: CALL_WEIGHT + leaf.entries.length / WORD,
   }
 }
@@ -131,28 +120,23 @@ export function notarizeCall(
   }
 }
 
-/** Two storage words, an event and a signature each, as was measured, with room above it. */
-const WITHDRAW_GAS = 200_000n
-const WITHDRAW_ENTRY_GAS = 70_000n
-
-/**
- * What pays the operator one of its own leaves. Its gas is not estimated: the head's time may lie
- * before the open window.
- */
+/** What pays the operator one of its own leaves. */
 export function withdrawCall(
   block: StoredBlock,
   shard: number,
   to: Address,
   vouchersFor: (consumer: Address) => Source | undefined,
 ): { readonly data: string; readonly gas: bigint } {
-  const { leaf, proof, vouchers } = leafCall(block, 1, shard, vouchersFor)
-  const args = [leafArgument(block.header.operator, leaf), proof, vouchers, checksumAddress(to)]
-  return { data: datanetInterface.encodeFunctionData('withdraw', args), gas: gasOfLeaf(leaf) }
+  const payment = paymentOf(block, 1, shard, vouchersFor)
+  return {
+    data: withdrawData(block.header.operator, payment, to),
+    gas: limitedGas(leafGas(payment.leaf)),
+  }
 }
 
 /**
  * What puts a merchant out, one call for each of its locks; the last one ends its membership. Gas
- * as in withdrawCall: the same storage is written, a credit instead of a transfer.
+ * as for a withdrawal: the same storage is written, a credit instead of a transfer.
  */
 export function expelCalls(
   operator: number,
@@ -164,18 +148,7 @@ export function expelCalls(
     const args = [leafArgument(operator, leaf), checksumAddress(account)]
     return {
       data: datanetInterface.encodeFunctionData('forceExit', args),
-      gas: gasOfLeaf(leaf),
+      gas: limitedGas(leafGas(leaf)),
     }
   })
-}
-
-function gasOfLeaf({ entries }: Leaf): bigint {
-  const gas = WITHDRAW_GAS + WITHDRAW_ENTRY_GAS * BigInt(entries.length / WORD)
-  return gas < TRANSACTION_GAS_MAX ? gas : TRANSACTION_GAS_MAX
-}
-
-/** What cuts a shift away from us down to what the voucher leaves unspent. */
-export function challengeCall(operator: number, voucher: Source): string {
-  const args = [operator, voucherArgument(voucher)]
-  return datanetInterface.encodeFunctionData('challengeShift', args)
 }

@@ -60,14 +60,8 @@ export function atRest(): Live {
   return {
     ...{ reading: undefined, readAtMs: Number.NEGATIVE_INFINITY, givenUp: -1, idle: -1 },
     ...{ tidied: -1, notarized: -1, expelled: -1, requested: false, payout: false },
-    ...{
-      problem: undefined,
-      asked: new Map(),
-      silent: new Map(),
-      challenges: new Map(),
-      timer: undefined,
-    },
-    ...{ running: undefined, again: false, stopped: false, failures: 0 },
+    ...{ asked: new Map(), silent: new Map(), challenges: new Map(), problem: undefined },
+    ...{ timer: undefined, running: undefined, again: false, stopped: false, failures: 0 },
   }
 }
 

@@ -4,6 +4,7 @@
 
 import { NO_ENTRIES, totalOf } from '../chain/payplace/entries.ts'
 import { type Leaf, leavesOf } from '../chain/payplace/leaf.ts'
+import { challengeData } from '../chain/payplace-calls.ts'
 import type { PayplaceFacts } from '../chain/payplace-facts.ts'
 import type { MerchantRecord } from '../chain/payplace-state.ts'
 import type { Address } from '../ethereum/address.ts'
@@ -11,7 +12,6 @@ import type { DraftBlock, NotaryBlocks } from './notary-blocks.ts'
 import type { BlsThread } from './notary-bls.ts'
 import {
   batches,
-  challengeCall,
   expelCalls,
   lockCall,
   notarizeCall,
@@ -187,7 +187,7 @@ export async function challengeShifts(
     const { deposit } = facts.channel(consumer)
     if (best === undefined || best.amount > deposit || amount <= deposit - best.amount) continue
     attempts.set(consumer, o.nowMs + RETRY_MS)
-    const data = challengeCall(operator, best)
+    const data = challengeData(operator, best)
     try {
       await chain.send({ data, what: 'challengeShift', deadlineMs: o.deadlineMs })
       done.push(consumer)

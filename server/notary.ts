@@ -280,14 +280,8 @@ async function build(deps: NotaryDeps, live: Live, period: number): Promise<numb
   if (reading.time < oldest) return now() + RETRY_MS
   const made = await makeBlock({
     ...{ operator: deps.operator, period, tau: tauIn(timing, period, now(), reading.time) },
-    ...{
-      reading,
-      previous: blocks.previous(),
-      journal,
-      vouchers: deps.vouchers,
-      files: deps.files,
-    },
-    seed: deps.seed(),
+    ...{ reading, previous: blocks.previous(), journal, seed: deps.seed() },
+    ...{ vouchers: deps.vouchers, files: deps.files },
   })
   if ('fault' in made) {
     live.givenUp = period

@@ -343,9 +343,6 @@ t.test('whatever happens when: once each, in order, and never told too early', a
     }
     await closed
     const wanted = Array.from({ length: last }, (_, index) => index + 1)
-    if (wrong.length > 0 || stored.join() !== wanted.join()) {
-      t.same({ wrong, stored }, { wrong: [], stored: wanted }, `seed ${seed}`)
-    }
+    t.same({ wrong, stored }, { wrong: [], stored: wanted }, `seed ${seed}`)
   }
-  t.pass('200 seeds')
 })

@@ -11,6 +11,7 @@ import { type BlockIndex, indexBlock, type KnownBlock } from '../../chain/paypla
 import { leavesOf, type MerchantEntries } from '../../chain/payplace/leaf.ts'
 import type { BlockAnswer, BlockProposal, Source } from '../../chain/payplace/proposal.ts'
 import { type Phase, phaseAt } from '../../chain/payplace/timing.ts'
+import { hex, voucherArgument } from '../../chain/payplace-calls.ts'
 import { createPayplaceView, type PayplaceView, readBlock } from '../../chain/payplace-view.ts'
 import { openSender, type RpcRequest } from '../../chain/transactions.ts'
 import type { Address } from '../../ethereum/address.ts'
@@ -19,7 +20,6 @@ import { keccak256 } from '../../ethereum/keccak.ts'
 import { merchantAnswerDigest, merchantQueryDigest } from '../../ethereum/merchant-messages.ts'
 import { accountOf, signDigest } from '../../ethereum/signature.ts'
 import { type Domain, payPlaceDomain } from '../../ethereum/typed-data.ts'
-import { voucherArgument } from '../../server/notary-calls.ts'
 
 /** Where all merchants of a test look: one reader of the chain for all of them. */
 export interface MerchantPlace {
@@ -51,7 +51,6 @@ export interface MerchantDouble {
   query(): { id: number; time: number; signature: string }
 }
 
-const hex = (bytes: Uint8Array): string => `0x${Buffer.from(bytes).toString('hex')}`
 const seconds = (): number => Math.floor(Date.now() / 1_000)
 const GAS = 3_000_000n
 

@@ -7,10 +7,10 @@ import { type Entry, packEntries } from '../../chain/payplace/entries.ts'
 import { indexBlock } from '../../chain/payplace/known.ts'
 import { leafHash, leavesOf } from '../../chain/payplace/leaf.ts'
 import { isProven } from '../../chain/payplace/tree.ts'
+import { challengeData } from '../../chain/payplace-calls.ts'
 import type { StoredBlock } from '../../server/block-files.ts'
 import {
   batches,
-  challengeCall,
   type EncodedCall,
   expelCalls,
   lockCall,
@@ -33,7 +33,7 @@ t.test('a challenge: r, and s with the parity of v on top', async (t) => {
     [27, '11'.repeat(32)],
     [28, `91${'11'.repeat(31)}`],
   ] as const) {
-    const data = challengeCall(OPERATOR, { consumer, amount: 9n, signature: signature(v) })
+    const data = challengeData(OPERATOR, { consumer, amount: 9n, signature: signature(v) })
     const [from, voucher] = datanetInterface.decodeFunctionData('challengeShift', data)
     t.equal(Number(from), OPERATOR)
     t.match([...voucher], [/^0x0{39}1$/, 9n, `0x${'aa'.repeat(32)}`, `0x${vs}`])
