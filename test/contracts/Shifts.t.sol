@@ -177,6 +177,17 @@ contract ShiftsTest is Market {
         datanet.challengeShift(1, v);
     }
 
+    /// @notice I13, D6: what was signed for operator 1 takes nothing from operator 2.
+    function test_I13_RevertWhen_TheVoucherIsForAnotherOperator() external {
+        fund(2, 0, 1000);
+        vm.prank(consumer);
+        datanet.requestShift(2, 1, 600);
+        SignedVoucher memory v = voucher(1, 0, 900);
+        vm.expectPartialRevert(Errors.Datanet_SignerMismatch.selector);
+        datanet.challengeShift(2, v);
+        check(datanet.channel(2, consumer).highestVoucher == 0, "nothing seen");
+    }
+
     /// @notice I14: a voucher that comes in with a lock counts like a challenge.
     function test_I14_Finalize_LeavesWhatAVoucherSpent() external {
         join(1, merchantAt(0), 70);

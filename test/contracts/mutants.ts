@@ -23,7 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'Blocks.sol',
     text: 'if (committed > c.highestVoucher) {',
     instead: 'if (committed > type(uint120).max) {',
-    tests: PAYPLACE,
+    tests: `${PAYPLACE}|LocksTest`,
   },
   {
     rule: 'D22 I7: nobody goes missing without a lock',
@@ -252,7 +252,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'Vouchers.sol',
     text: 'keccak256(abi.encode(VOUCHER_TYPEHASH, consumer, operatorId, amount))',
     instead: 'keccak256(abi.encode(VOUCHER_TYPEHASH, consumer, uint32(1), amount))',
-    tests: PAYPLACE,
+    tests: `${PAYPLACE}|ShiftsTest`,
   },
   {
     rule: 'I1 D36: what arrives is what was asked for',
