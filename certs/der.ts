@@ -23,6 +23,7 @@ export const DerTag = {
   octetString: 4,
   nullValue: 5,
   oid: 6,
+  enumerated: 10,
   utf8String: 12,
   sequence: 16,
   set: 17,
@@ -131,6 +132,10 @@ export function integer(octets: Uint8Array): DerNode {
   return primitive(DerTag.integer, latin1(Buffer.concat([sign, bytes])))
 }
 
+/** An ENUMERATED value of 0 to 127. */
+export const enumerated = (value: number): DerNode =>
+  primitive(DerTag.enumerated, String.fromCharCode(value))
+
 export const trueValue = (): DerNode => primitive(DerTag.boolean, '\xff')
 export const nullValue = (): DerNode => primitive(DerTag.nullValue, '')
 export const octetString = (bytes: Uint8Array): DerNode =>
@@ -144,13 +149,18 @@ export function bitString(bytes: Uint8Array, unusedBits = 0): DerNode {
   return primitive(DerTag.bitString, latin1(Buffer.concat([Buffer.from([unusedBits]), bytes])))
 }
 
+const digitsOf = (unixSeconds: number): string =>
+  new Date(unixSeconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, '')
+
+/** A time in Unix seconds as RFC 6960 writes all of them. */
+export const generalizedTime = (unixSeconds: number): DerNode =>
+  primitive(DerTag.generalizedTime, digitsOf(unixSeconds))
+
 /**
  * A certificate time in Unix seconds: UTCTime through 2049, GeneralizedTime after (RFC 5280
  * §4.1.2.5).
  */
 export function time(unixSeconds: number): DerNode {
-  const digits = new Date(unixSeconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, '')
-  return digits < '2050'
-    ? primitive(DerTag.utcTime, digits.slice(2))
-    : primitive(DerTag.generalizedTime, digits)
+  const digits = digitsOf(unixSeconds)
+  return digits < '2050' ? primitive(DerTag.utcTime, digits.slice(2)) : generalizedTime(unixSeconds)
 }

@@ -31,7 +31,8 @@ import {
 } from './der.ts'
 import { type Curve, curvePoint, toPem } from './x509.ts'
 
-const ECDSA_WITH_SHA256 = '1.2.840.10045.4.3.2'
+/** ecdsa-with-SHA256 (RFC 5758 §3.2). */
+export const ECDSA_WITH_SHA256 = '1.2.840.10045.4.3.2'
 const COMMON_NAME = '2.5.4.3'
 // RFC 5280 appendix A.1, ub-common-name.
 const COMMON_NAME_MAX = 64
@@ -62,6 +63,8 @@ export const Extension = {
   /** keyCertSign and cRLSign. */
   certificateSigning: (): DerNode =>
     extension('2.5.29.15', true, bitString(Buffer.from([0x06]), 1)),
+  /** The same and digitalSignature, which other signatures of a CA ask for: OCSP responses. */
+  statusSigning: (): DerNode => extension('2.5.29.15', true, bitString(Buffer.from([0x86]), 1)),
   clientAuth: (): DerNode => extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.2'))),
   serverAuth: (): DerNode => extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'))),
   uriNames: (uris: readonly string[]): DerNode =>

@@ -113,7 +113,7 @@ export function makeOperatorCertificates(o: {
     spki,
     extensions: [
       Extension.authority(),
-      Extension.certificateSigning(),
+      Extension.statusSigning(),
       // People install this CA in their phones: it must be of no use against any other name. Not
       // critical, since small TLS stacks (mbedTLS) refuse a critical extension they do not know.
       Extension.onlyNamesUnder(DOMAIN),

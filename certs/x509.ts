@@ -96,7 +96,8 @@ export function curvePoint(spki: Buffer): { curve: Curve; point: Buffer } | unde
 
 export const sha256 = (bytes: Uint8Array): Buffer => hash('sha256', bytes, 'buffer')
 
-function readTime(node: DerNode | undefined): number {
+/** Unix seconds; throws CertificateError for a time in any other form, or of no day. */
+export function readTime(node: DerNode | undefined): number {
   const utc = node?.type === DerTag.utcTime
   const tag = utc ? DerTag.utcTime : DerTag.generalizedTime
   const text = contentOf(node, tag, 'a validity time').toString('latin1')

@@ -68,14 +68,23 @@ export interface RadiusConfig {
   readonly queueMax: number
 }
 
+export interface CertificateFiles {
+  readonly cert: string
+  readonly key: string
+  readonly ocsp?: string | undefined
+}
+
 export interface EapConfig {
   readonly engine: (typeof TLS_ENGINES)[number]
   readonly tlsMin: TlsVersion
   readonly tlsMax: TlsVersion
   readonly fragmentSize: number
-  readonly resumption: false
-  /** `auto`, or the paths of two PEM files. */
-  readonly certificate: 'auto' | { readonly cert: string; readonly key: string }
+  /** Whether a login may be resumed (native engine only). */
+  readonly resumption: boolean
+  /** `auto` (a file of the data directory), or the path of the file its keys come from. */
+  readonly ticketKeys: string
+  /** `auto`, or the paths of two PEM files and of an OCSP response in DER. */
+  readonly certificate: 'auto' | CertificateFiles
   readonly sessionsMax: number
   readonly timeoutMs: number
   readonly roundsMax: number

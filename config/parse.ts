@@ -72,6 +72,7 @@ function buildConfig(parsed: Parsed, cross: CrossResult): Config {
       tlsMax: eap.tls_max,
       fragmentSize: eap.fragment_size,
       resumption: eap.resumption,
+      ticketKeys: eap.ticket_keys,
       certificate: eap.certificate,
       sessionsMax: eap.sessions_max,
       timeoutMs: eap.timeout,

@@ -156,17 +156,9 @@ const radsec = z
     return null
   })
 
-const resumption = flag().transform((input, context): false => {
-  if (input) {
-    const message = 'is not built yet in this version (TLS session resumption): must be false'
-    context.addIssue({ code: 'custom', message })
-  }
-  return false
-})
-
 const certificate = z.union(
-  [z.literal('auto'), z.strictObject({ cert: fileName, key: fileName })],
-  { error: () => 'must be auto or {cert: FILE, key: FILE}' },
+  [z.literal('auto'), z.strictObject({ cert: fileName, key: fileName, ocsp: fileName.optional() })],
+  { error: () => 'must be auto or {cert: FILE, key: FILE}, with or without ocsp: FILE' },
 )
 
 const client = section({
@@ -235,7 +227,8 @@ const eap = section({
   tls_max: choice(TLS_VERSIONS).default('1.3'),
   // 100 is what small supplicants are tested with; 3800 leaves room in a RADIUS packet of 4096.
   fragment_size: integer(100, 3800).default(1300),
-  resumption: resumption.default(false),
+  resumption: flag().default(false),
+  ticket_keys: fileName.default('auto'),
   certificate: certificate.default('auto'),
   // Each may hold 64 KiB of a flight: 256 MB at worst with the default.
   sessions_max: integer(1, 65_536).default(4096),

@@ -1,6 +1,6 @@
 // Fatal TLS alerts that OpenSSL cannot be asked for, built by hand so that a peer learns why it was
-// refused (RFC 5216 §2.1.3, RFC 9190 §2.1.4). Pure. The node:tls engine calls it, once a
-// conversation, and writes nothing to that TLS connection afterwards: OpenSSL's own record counter
+// refused (RFC 5216 §2.1.3, RFC 9190 §2.1.4). Pure. The engines call it, once a
+// conversation, and write nothing to that TLS connection afterwards: OpenSSL's own record counter
 // is passed by here.
 
 import { createCipheriv, createHmac } from 'node:crypto'

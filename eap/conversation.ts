@@ -3,6 +3,7 @@
 // of a conversation; it runs no TLS, decides no admission and keeps no time. exchange.ts drives it.
 //
 //   identity -> start -> (fragments in, TLS, fragments out) ... -> decision -> commit -> accepted
+//                                              decision without a commitment -> accepted at once
 //                         any of them -> alert -> rejected, or rejected at once
 
 import type { TlsOutcome } from './engine.ts'
@@ -74,7 +75,10 @@ export type EapEvent =
       readonly type: 'decision'
       readonly accept: boolean
       readonly reason: string
-      /** The commitment or the alert. */
+      /**
+       * The commitment or the alert. An accept without any goes to EAP-Success at once: the peer
+       * had the last word in a resumed handshake of TLS 1.2 (RFC 5216 §2.1.2).
+       */
       readonly bytes: Buffer
       readonly packetBytesMax: number
     }
@@ -118,6 +122,7 @@ export function step(conversation: Conversation, event: EapEvent, limits: EapLim
   }
   if (event.type === 'decision') {
     if (conversation.name !== 'await-decision') return ignore(conversation, 'eap-out-of-turn')
+    if (event.accept && event.bytes.length === 0) return accept(conversation)
     const then: Then = event.accept ? { name: 'accept' } : { name: 'reject', reason: event.reason }
     return sendMessage(conversation, event.bytes, then, event.packetBytesMax)
   }
@@ -207,8 +212,7 @@ function onTlsResponse(
     case 'await-commit-ack': {
       // RFC 9190 §2.5: only a failure may follow an alert, and data here can be nothing else.
       if (!isAck(fragment)) return reject(conversation, 'eap-tls-data-instead-of-ack')
-      const eap = encodeResult(EapCode.success, conversation.identifier)
-      return [{ name: 'done' }, { do: 'accept', eap }]
+      return accept(conversation)
     }
     case 'await-start-answer':
     case 'expect-flight': {
@@ -303,6 +307,12 @@ function again(conversation: Waiting, reason: string): Step {
 function reject(pending: Pending, reason: string, detail?: string): Step {
   const eap = encodeResult(EapCode.failure, pending.identifier)
   return [{ name: 'done' }, { do: 'reject', eap, reason, ...(detail !== undefined && { detail }) }]
+}
+
+/** RFC 3748 §4.2: with the identifier of the response that it answers. */
+function accept({ identifier }: Pending): Step {
+  const eap = encodeResult(EapCode.success, identifier)
+  return [{ name: 'done' }, { do: 'accept', eap }]
 }
 
 const ignore = (conversation: Conversation, reason: string): Step => [

@@ -10,7 +10,7 @@ import {
   newConversation,
   step,
 } from './conversation.ts'
-import type { EapTlsKeys, TlsConversation, TlsEngine, TlsFacts } from './engine.ts'
+import type { EapTlsKeys, MayResume, TlsConversation, TlsEngine, TlsFacts } from './engine.ts'
 import { sessionIdOf } from './keys.ts'
 import { decodeEap, EapCode, EapType, identityText } from './packet.ts'
 
@@ -23,12 +23,15 @@ export type Authorization =
 
 export interface EapDeps {
   readonly engine: TlsEngine
+  /** See engine.ts; `authorize` is asked all the same once the key is proven. */
+  readonly mayResume?: MayResume
   readonly limits: EapLimits
   /** Random octets; one is taken when a conversation opens. */
   readonly random: (length: number) => Buffer
   /**
-   * Called at most once per conversation, with the DER of the peer's leaf. The key is proven,
-   * nothing else is. What it reserves must be released by the caller when no 'accept' follows.
+   * Called once per conversation whose key is proven, resumed or not, with the DER of the peer's
+   * leaf; nothing else is proven, and nothing is remembered of an earlier login (RFC 9190 §5.7).
+   * What it reserves must be released by the caller when no 'accept' follows.
    */
   authorize(certificate: Buffer, facts: TlsFacts): Authorization | Promise<Authorization>
 }
@@ -156,7 +159,7 @@ function advance(memory: Memory, event: EapEvent): EapAction {
 }
 
 async function runTls(memory: Memory, flight: Buffer, packetBytesMax: number): Promise<EapAction> {
-  memory.tls ??= memory.deps.engine.open()
+  memory.tls ??= memory.deps.engine.open(memory.deps.mayResume)
   const { tls } = memory
   const outcome = await tls.feed(flight)
   const action = advance(memory, { type: 'tls', outcome, packetBytesMax })
@@ -175,6 +178,9 @@ async function decide(
   if (memory.tls === undefined) return { do: 'ignore', reason: 'eap-finished' }
   if (verdict.accept) memory.grant = { keys: tls.keys(), certificate, facts }
   const bytes = verdict.accept ? tls.commit() : tls.refuse(verdict.alert)
+  // RFC 9190 §2.5: nobody is let in without a last flight of ours, but where TLS has none.
+  const hasNone = facts.resumed && facts.version === '1.2'
+  if (verdict.accept && bytes.length === 0 && !hasNone) throw new Error('no commitment was made')
   const reason = verdict.accept ? '' : verdict.reason
   const { accept } = verdict
   const action = advance(memory, { type: 'decision', accept, reason, bytes, packetBytesMax })

@@ -24,7 +24,8 @@ const reasons: Readonly<Record<string, string>> = {
  */
 export function reasonOf(code: string): { reason: string; detail: string } {
   const name = code.replace(/^ERR_SSL_/, '')
-  const alert = /^(?:SSL\/TLS|SSLV3|TLSV1|TLSV13)_ALERT_(.+)$/.exec(name)?.[1]
+  // OpenSSL leaves the word out where the alert came with the extensions of RFC 6066.
+  const alert = /^(?:(?:SSL\/TLS|SSLV3|TLSV13)_ALERT|TLSV1(?:_ALERT)?)_(.+)$/.exec(name)?.[1]
   if (alert !== undefined) return { reason: `tls-alert-${slug(alert)}`, detail: code }
   return { reason: reasons[name] ?? `tls-${slug(name)}`, detail: code }
 }

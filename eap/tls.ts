@@ -2,14 +2,15 @@
 // Duplex. The only file of this room with I/O machinery in it. It proves possession of the client's
 // key and nothing more: who issued the certificate and whether it may enter is not decided here.
 //
-// Session tickets: none are sent. TLS 1.3 sends two by default, and node:tls has no option for
-// their number. What was measured on Node 26.10 with a 1.3 client: SSL_OP_NO_TICKET still sends two
-// (158 bytes, stateful); sessionTimeout 0 still sends two; `--openssl-config` (or NODE_OPTIONS or
-// OPENSSL_CONF) naming a file with NumTickets = 0 sends none; and so does a ticket key callback
-// that answers 0, which is set from inside the process and is what is done here. In 1.2 that
-// callback leaves an empty ticket (RFC 5077 §3.3) to clients that ask for one. Where a runtime has
-// no such callback, SSL_OP_NO_TICKET makes the tickets small and useless, and everything else still
-// holds.
+// Session tickets: none are sent, whatever the configuration says of resumption: node:tls can't put
+// a limit of ours into a ticket, or hold one back until its login is admitted. TLS 1.3 sends two by
+// default, and node:tls has no option for their number. What was measured on Node 26.10 with a 1.3
+// client: SSL_OP_NO_TICKET still sends two (158 bytes, stateful); sessionTimeout 0 still sends two;
+// `--openssl-config` (or NODE_OPTIONS or OPENSSL_CONF) naming a file with NumTickets = 0 sends
+// none; and so does a ticket key callback that answers 0, which is set from inside the process and
+// is what is done here. In 1.2 that callback leaves an empty ticket (RFC 5077 §3.3) to clients that
+// ask for one. Where a runtime has no such callback, SSL_OP_NO_TICKET makes the tickets small and
+// useless, and everything else still holds.
 
 import { constants } from 'node:crypto'
 import { nextTick } from 'node:process'
@@ -54,7 +55,9 @@ export function createNodeTlsEngine(config: TlsEngineConfig): TlsEngine {
     sessionIdContext: 'datanet-eap-tls',
   })
   refuseTickets(secureContext)
-  return { name: 'node', open: () => openConversation(secureContext) }
+  const open = () => openConversation(secureContext)
+  // node:tls staples through an event of tls.Server only, and there is none here.
+  return { name: 'node', open, setOcspResponse: undefined, setTicketKeys: undefined }
 }
 
 interface TicketCallback {

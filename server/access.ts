@@ -24,7 +24,7 @@ import {
   packetLengthMax,
   valueLengthMax,
 } from '../radius/packet.ts'
-import { type AdmitDeps, admit, alertFor } from './admit.ts'
+import { type AdmitDeps, admit, alertFor, wouldAdmit } from './admit.ts'
 import type { Conversation, Conversations } from './conversations.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -171,13 +171,16 @@ function begin(
     progressAtMs: nowMs,
     busy: false,
     reserved: undefined,
+    resumed: false,
     refusedAccount: undefined,
     refusedDetail: undefined,
     exchange: openExchange({
       engine: rules.engine,
       limits: { roundsMax: rules.roundsMax, messageBytesMax: MESSAGE_BYTES_MAX },
       random: deps.random,
-      async authorize(certificate) {
+      mayResume: (certificate) => wouldAdmit(certificate, place, deps),
+      async authorize(certificate, { resumed }) {
+        conversation.resumed = resumed
         const verdict = await admit(certificate, place, deps)
         if (verdict.admitted) {
           conversation.reserved = verdict.session
@@ -357,6 +360,7 @@ function finish(
     account: outcome.account ?? conversation.refusedAccount,
     session: outcome.session,
     tls: outcome.version,
+    resumed: conversation.resumed,
     seconds,
   }
   if (outcome.ok) {
@@ -367,6 +371,9 @@ function finish(
     deps.log.info(refused, `Login incorrect (${outcome.reason}): [${identity}] ${from}`)
   }
   count(deps, nas, outcome.reason)
+  if (conversation.resumed) {
+    deps.metrics.resumedLogins.inc({ nas: nas.name, result: outcome.ok ? 'ok' : 'rejected' })
+  }
   deps.metrics.authenticationSeconds.observe(seconds)
   deps.conversations.close(conversation)
 }

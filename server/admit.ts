@@ -3,6 +3,7 @@
 // Called once per conversation by access.ts, when TLS has proven that the device holds the key.
 
 import {
+  type Admission,
   type AdmissionRefusal,
   type AdmissionRules,
   type ChannelFacts,
@@ -163,6 +164,34 @@ export async function admit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): Pr
   return reserve(account, place.tariff, place, deps)
 }
 
+/**
+ * Whether `admit` would say yes now, as far as that is known without asking anyone; changes
+ * nothing. For certificates whose key is not proven yet: those in tickets of TLS 1.2.
+ */
+export function wouldAdmit(der: Buffer, place: AdmitPlace, deps: AdmitDeps): boolean {
+  const { tariff } = place
+  const identity = deps.readIdentity(der)
+  if ('refusal' in identity || tariff === undefined) return false
+  const { account, spkiSha256 } = identity
+  if (checkValidity(identity, Math.floor(deps.wallNow() / 1000)) !== undefined) return false
+  if (deps.wallNow() - deps.mirror.heardAtMs() >= place.staleAfterMs) return false
+  if (deps.mirror.deviceKey(account, spkiSha256) === 'disabled') return false
+  if (deps.storageFailed() || deps.ledger.full) return false
+  return decide(account, tariff, place, deps, deps.now()).admit
+}
+
+function decide(
+  account: Address,
+  tariff: Tariff,
+  { nasPlace, merchant, rules }: AdmitPlace,
+  deps: AdmitDeps,
+  nowMs: number,
+): Admission {
+  const payee = merchant ?? deps.operatorAccount
+  const standing = deps.ledger.standing(account, nasPlace, payee, nowMs)
+  return decideAdmission(standing, channelFacts(account, deps), tariff, rules, nowMs)
+}
+
 /** What the chain says of the account now. */
 export function channelFacts(
   account: Address,
@@ -183,11 +212,10 @@ export function channelFacts(
 /** Decision and reserve in one synchronous step: nothing may be awaited between the two. */
 function reserve(account: Address, tariff: Tariff, place: AdmitPlace, deps: AdmitDeps): Admitted {
   const { ledger, operatorAccount } = deps
-  const { nasPlace, rules } = place
+  const { nasPlace } = place
   const merchant = place.merchant ?? operatorAccount
   const nowMs = deps.now()
-  const standing = ledger.standing(account, nasPlace, merchant, nowMs)
-  const decision = decideAdmission(standing, channelFacts(account, deps), tariff, rules, nowMs)
+  const decision = decide(account, tariff, place, deps, nowMs)
   if (!decision.admit) {
     return { admitted: false, reason: decision.reason, detail: decision.detail, account }
   }

@@ -13,6 +13,7 @@ import { isRoot, readServerChain } from '../certs/server-chain.ts'
 import type { Config } from '../config/config.ts'
 import { type DataPaths, writeDurably } from './data.ts'
 import { EXIT_CONFIGURATION, StartError } from './explain.ts'
+import { readOcspFile } from './stapling.ts'
 
 /** What EAP-TLS presents and what devices pin. */
 export interface OperatorCertificate {
@@ -63,7 +64,11 @@ export function loadOperatorCertificate(
 ): OperatorCertificate {
   const { certificate } = config.eap
   const nowSeconds = Math.floor(now() / 1000)
-  if (certificate !== 'auto') return readPair(certificate.cert, certificate.key, nowSeconds)
+  if (certificate !== 'auto') {
+    const pair = readPair(certificate.cert, certificate.key, nowSeconds)
+    checkOcsp(certificate.ocsp, pair)
+    return pair
+  }
   if (!existsSync(paths.serverCertificate)) {
     const left = [paths.caCertificate, paths.caKey, paths.serverKey].filter((p) => existsSync(p))
     if (left.length > 0) {
@@ -90,6 +95,16 @@ which every device must be enrolled for again, remove ${left.join(', ')} too`)
     writeDurably(paths.serverCertificate, renewOperatorCertificate(issuer), 0o644)
   }
   return readPair(paths.serverCertificate, paths.serverKey, nowSeconds, caCertificatePem)
+}
+
+/** A file that can never be stapled is told now; one that is out of date may be replaced. */
+function checkOcsp(path: string | undefined, { certificates }: OperatorCertificate): void {
+  if (path === undefined) return
+  try {
+    readOcspFile(path, certificates[0] ?? '')
+  } catch (error) {
+    throw refused(error instanceof Error ? error.message : String(error), error)
+  }
 }
 
 /** The pair in two files, checked before anything is registered on chain for it. */

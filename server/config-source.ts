@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import type { ConfigResult } from '../config/config.ts'
+import type { ConfigResult, EapConfig } from '../config/config.ts'
 import { defaultConfigText } from '../config/default.ts'
 import { parseConfig } from '../config/parse.ts'
 import { newSecret } from '../config/secret.ts'
@@ -30,9 +30,19 @@ export function readConfig(source: ConfigSource, random: (length: number) => Buf
   const folder = dirname(resolve(source.path))
   const at = (path: string): string => resolve(folder, path)
   const read = parseConfig(text, process.env, (path) => readFileSync(at(path), 'utf8'))
-  if ('problems' in read || read.config.eap.certificate === 'auto') return read
-  const { cert, key } = read.config.eap.certificate
-  const eap = { ...read.config.eap, certificate: { cert: at(cert), key: at(key) } }
+  if ('problems' in read) return read
+  const { certificate, ticketKeys } = read.config.eap
+  const eap: EapConfig = {
+    ...read.config.eap,
+    ...(certificate !== 'auto' && {
+      certificate: {
+        cert: at(certificate.cert),
+        key: at(certificate.key),
+        ocsp: certificate.ocsp && at(certificate.ocsp),
+      },
+    }),
+    ...(ticketKeys !== 'auto' && { ticketKeys: at(ticketKeys) }),
+  }
   return { ...read, config: { ...read.config, eap } }
 }
 

@@ -21,6 +21,8 @@ export interface Conversation {
   busy: boolean
   /** Set by the admission decision, cleared when the Access-Accept has taken it over. */
   reserved: Session | undefined
+  /** Set by the admission decision: the device came with a ticket of an earlier login. */
+  resumed: boolean
   /** The account and the reason behind a refusal, for the log line. */
   refusedAccount: string | undefined
   refusedDetail: string | undefined

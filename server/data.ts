@@ -32,15 +32,21 @@ export function dataPaths(directory: string) {
     database: at('datanet.sqlite'),
     chain: at('chain'),
     blocks: at('blocks'),
+    ticketKeys: at('ticket-keys.json'),
   }
 }
 export type DataPaths = ReturnType<typeof dataPaths>
 
 /**
  * Writes a whole file durably: the name holds either the old bytes or the new ones, never a part.
+ * `temporary` is for files that several processes write: a name of its own for each.
  */
-export function writeDurably(path: string, text: string, mode: number): void {
-  const temporary = `${path}.new`
+export function writeDurably(
+  path: string,
+  text: string,
+  mode: number,
+  temporary = `${path}.new`,
+): void {
   rmSync(temporary, { force: true })
   const file = openSync(temporary, 'wx', mode)
   try {

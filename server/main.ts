@@ -4,6 +4,7 @@
 
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
+import type { Tariff } from '../accounting/tariff.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
 import { lockDirectory } from '../chain/lock.ts'
 import type { Config, ConfigProblem, Endpoint, NasEntry } from '../config/config.ts'
@@ -34,6 +35,8 @@ import { createRandomPool } from './random.ts'
 import { createReload, reloadUnasked } from './reload.ts'
 import { buildRuntime, type Runtime } from './runtime.ts'
 import { openUdpPort, type Source, type UdpPort } from './socket.ts'
+import { createTicketKeyFile, type TicketKeyFile } from './ticket-keys.ts'
+import { tendEngine } from './tls-engine.ts'
 
 export interface ServeOptions {
   /** The configuration file; undefined: DATA/datanet.yaml, written at the first start. */
@@ -185,15 +188,14 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
 
   const books = await openLedger(config, paths, chain, clock, log)
   undo.push(() => books.close())
-  const build = (next: Config, withCertificate: OperatorCertificate): Runtime =>
-    buildRuntime(next, withCertificate, chain.facts.token.decimals, (tariff) =>
-      books.ledger.tariffVersion(tariff, clock.now()),
-    )
+  const ticketKeys = createTicketKeyFile({ ...deps, log, autoPath: paths.ticketKeys })
+  const build = runtimeBuilder(chain, books, clock, ticketKeys)
   let runtime = build(config, certificate)
   await books.committer.durable()
   const current = (): Runtime => runtime
+  undo.push(ticketKeys.follow(current))
   const metrics = createMetrics()
-  showEngine(runtime, metrics, log)
+  const engine = tendEngine({ runtime: current, paths, metrics, log, now: Date.now })
   const logRate = rateLimited(LOG_ONCE_PER_MS, LOG_LINES_MAX)
   const metering = createMetering(books, {
     ...{ chain, operatorKey, current, metrics, log, logRate },
@@ -214,13 +216,13 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     ...{ source, log, random: randomBytes, runtime: current },
     replace: (next) => {
       runtime = next
-      showEngine(runtime, metrics, log)
+      engine.changed()
     },
     build,
     loadCertificate: (next) => loadOperatorCertificate(next, paths, deps),
     pinnedSpki: () => chain.pinnedSpki(),
   })
-  undo.push(reloadUnasked(reload, current))
+  undo.push(reloadUnasked(reload, current), engine.stop)
 
   const baseUrl = (): string => runtime.config.http.publicUrl ?? httpUrl(http.endpoint)
   const http = await listenHttp(config.http.listen, {
@@ -242,6 +244,14 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   process.stdout.write(banner(config, listening, secret, paths.directory))
   return { failed }
 }
+
+/** The same at start and at each reload. */
+const runtimeBuilder =
+  (chain: ChainSide, { ledger }: Books, clock: BooksClock, { keys }: TicketKeyFile) =>
+  (next: Config, certificate: OperatorCertificate): Runtime => {
+    const versioned = (tariff: Tariff) => ledger.tariffVersion(tariff, clock.now())
+    return buildRuntime(next, certificate, chain.facts.token.decimals, versioned, keys)
+  }
 
 function warnOf(certificate: OperatorCertificate, log: Log): void {
   const warning = certificateWarning(certificate)
@@ -268,14 +278,6 @@ async function listenHttp(listen: Endpoint, deps: HttpDeps): ReturnType<typeof o
   } catch (error) {
     throw portError(error, listen, 'http.listen')
   }
-}
-
-/** Tells which TLS engine is in use, and why it is the slower one where a faster was allowed. */
-function showEngine({ rules, engineFallback }: Runtime, metrics: Metrics, log: Log): void {
-  metrics.tlsEngine.reset()
-  metrics.tlsEngine.set({ engine: rules.engine.name }, 1)
-  if (engineFallback === undefined) return
-  log.warn({ reason: engineFallback }, 'the native TLS engine is not there: node:tls is used')
 }
 
 /** The table of conversations, and what answering an Access-Request takes. */

@@ -36,12 +36,13 @@ export function createMetrics() {
       labelNames: ['nas', 'result', 'reason'],
       registers,
     }),
-    tlsEngine: new Gauge({
-      name: 'datanet_tls_engine',
-      help: '1 for the TLS engine in use',
-      labelNames: ['engine'],
+    resumedLogins: new Counter({
+      name: 'datanet_resumed_logins_total',
+      help: 'Those of datanet_logins_total that resumed an earlier TLS session, by NAS and result',
+      labelNames: ['nas', 'result'],
       registers,
     }),
+    ...tlsMetrics(registers),
     conversations: new Gauge({
       name: 'datanet_eap_conversations',
       help: 'EAP conversations in progress',
@@ -64,6 +65,23 @@ export function createMetrics() {
     chainBlock: new Gauge({
       name: 'datanet_chain_block_number',
       help: 'Newest block in the mirror',
+      registers,
+    }),
+  }
+}
+
+/** The TLS engine, and what goes with it. */
+function tlsMetrics(registers: Registry[]) {
+  return {
+    tlsEngine: new Gauge({
+      name: 'datanet_tls_engine',
+      help: '1 for the TLS engine in use',
+      labelNames: ['engine'],
+      registers,
+    }),
+    ocspUntil: new Gauge({
+      name: 'datanet_ocsp_next_update_timestamp_seconds',
+      help: 'Until when the stapled OCSP response holds; 0 where none is stapled',
       registers,
     }),
   }

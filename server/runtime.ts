@@ -5,8 +5,9 @@
 import { priceTariff, type Tariff, type TariffTerms } from '../accounting/tariff.ts'
 import { nasLookup } from '../config/clients.ts'
 import type { Config, NasEntry } from '../config/config.ts'
-import type { TlsEngine, TlsEngineConfig } from '../eap/engine.ts'
+import type { ResumptionConfig, TlsEngine, TlsEngineConfig } from '../eap/engine.ts'
 import { loadNativeTlsEngine } from '../eap/native.ts'
+import { RESUMPTION_SECONDS } from '../eap/ticket-keys.ts'
 import { createNodeTlsEngine } from '../eap/tls.ts'
 import type { AccessRules } from './access.ts'
 import type { OperatorCertificate } from './certificate.ts'
@@ -40,6 +41,11 @@ export function chooseEngine(
   )
 }
 
+const resumption: ResumptionConfig = {
+  lifetimeSeconds: RESUMPTION_SECONDS,
+  nowSeconds: () => Math.floor(Date.now() / 1000),
+}
+
 /** Only the token, which is known late, says whether a price is fine enough. */
 function priced(name: string, terms: TariffTerms, tokenDecimals: number): Tariff {
   try {
@@ -51,14 +57,16 @@ function priced(name: string, terms: TariffTerms, tokenDecimals: number): Tariff
 }
 
 /**
- * Builds it; `versioned` gives a tariff the version its terms have in the books. Throws StartError
- * for a price finer than the token, or OpenSSL's error for a key pair it does not take.
+ * Builds it; `versioned` gives a tariff the version its terms have in the books, `ticketKeys` what
+ * `eap.ticket_keys` stands for. Throws StartError for a price finer than the token, or what either
+ * throws, or OpenSSL's error for a key pair it does not take.
  */
 export function buildRuntime(
   config: Config,
   certificate: OperatorCertificate,
   tokenDecimals: number,
   versioned: (tariff: Tariff) => Tariff,
+  ticketKeys: (file: string) => readonly Buffer[] = () => [],
 ): Runtime {
   // All of them before the first is put down: a price that is too fine must leave no trace.
   const all = [...config.tariffs].map(([name, terms]) => priced(name, terms, tokenDecimals))
@@ -68,7 +76,9 @@ export function buildRuntime(
     privateKeyPem: certificate.privateKeyPem,
     tlsMin: config.eap.tlsMin,
     tlsMax: config.eap.tlsMax,
+    ...(config.eap.resumption && { resumption }),
   })
+  engine.setTicketKeys?.(ticketKeys(config.eap.ticketKeys))
   return {
     config,
     certificate,

@@ -16,8 +16,8 @@ import {
 import { dirname, join } from 'node:path'
 import { capture, findCommand, INNER_NODE, ROOT } from './processes.mjs'
 
-const SOURCE = join(ROOT, 'eap', 'native', 'engine.c')
-const HEADER = join(ROOT, 'eap', 'native', 'values.h')
+const SOURCES = join(ROOT, 'eap', 'native')
+const SOURCE = join(SOURCES, 'engine.c')
 const FOLDER = join(ROOT, 'node_modules', '.datanet')
 const PACKAGE = join(ROOT, 'node_modules', 'node')
 /** It takes about two seconds; a set-up must not hang in a compiler. */
@@ -41,12 +41,11 @@ function outputFile() {
   const manifest = join(PACKAGE, 'package.json')
   if (!existsSync(SOURCE) || !existsSync(manifest)) return undefined
   const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
-  const name = createHash('sha256')
-    .update(readFileSync(SOURCE))
-    .update(readFileSync(HEADER))
-    .update(`v${version} ${process.arch}`)
-    .digest('hex')
-    .slice(0, 16)
+  const hash = createHash('sha256')
+  // As eap/native.ts reads them.
+  const names = readdirSync(SOURCES).filter((name) => /\.[ch]$/.test(name))
+  for (const name of names.sort()) hash.update(readFileSync(join(SOURCES, name)))
+  const name = hash.update(`v${version} ${process.arch}`).digest('hex').slice(0, 16)
   return join(FOLDER, `engine-${name}.node`)
 }
 

@@ -65,6 +65,12 @@ static bool number_of(napi_env env, napi_value value, int32_t *number) {
   return wrong_type(env, "a version, length or field must be a number");
 }
 
+/* Whole seconds, as many as a double can count. */
+static bool seconds_of(napi_env env, napi_value value, int64_t *seconds) {
+  if (napi_get_value_int64(env, value, seconds) == napi_ok) return true;
+  return wrong_type(env, "a time must be a number of seconds");
+}
+
 /* What a handle of this kind points to; NULL with an exception, `wrong`, for any other value. */
 static void *handle_of(napi_env env, napi_value value, const napi_type_tag *tag,
                        const char *wrong) {

@@ -64,6 +64,7 @@ t.test('a minimal file gets every default of product §6', async (t) => {
     tlsMax: '1.3',
     fragmentSize: 1300,
     resumption: false,
+    ticketKeys: 'auto',
     certificate: 'auto',
     sessionsMax: 4096,
     timeoutMs: 15_000,
@@ -202,7 +203,7 @@ t.test('example.yaml: no key is missing from it', async (t) => {
     for (const key of allowed) t.match(EXAMPLE, new RegExp(`\\b${key}:`), `${place}.${key}`)
     keys += allowed.length
   }
-  t.equal(keys, 80)
+  t.equal(keys, 81)
 })
 
 t.test("product §6's own example is a valid file", async (t) => {
@@ -324,6 +325,28 @@ t.test('secrets come from a literal, the environment or a file, and CoA has its 
   t.equal(config.clients[0]?.coa?.secret.toString(), `${STRONG}2`)
   const shared = configOf(withClientKey('coa: {}')).clients[0]
   t.same(shared?.coa, { port: 3799, secret: shared?.secret })
+})
+
+t.test('eap.certificate: auto, or files, with an OCSP response or without', async (t) => {
+  const withCertificate = (value: string) => withLine(`eap: { certificate: ${value} }`)
+  const cert = { cert: 'a.crt', key: 'a.key' }
+  const good: [string, unknown][] = [
+    ['auto', 'auto'],
+    ['{ cert: a.crt, key: a.key }', cert],
+    ['{ cert: a.crt, key: a.key, ocsp: a.der }', { ...cert, ocsp: 'a.der' }],
+  ]
+  for (const [value, read] of good) {
+    t.same(configOf(withCertificate(value)).eap.certificate, read, value)
+  }
+  const message = /^must be auto or \{cert: FILE, key: FILE\}, with or without ocsp: FILE$/
+  for (const value of [
+    'none',
+    '{ cert: a.crt }',
+    '{ ocsp: a.der }',
+    '{ cert: a, key: b, ocsp: "" }',
+  ]) {
+    t.match(problemsOf(withCertificate(value)), [{ path: 'eap.certificate', message }], value)
+  }
 })
 
 t.test('no message repeats a secret, whatever is wrong around it', async (t) => {

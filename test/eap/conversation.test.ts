@@ -386,3 +386,15 @@ t.test('E8 identifiers go up by one over a long message, through 255 and 0', asy
   )
   t.ok(seen.length > 300)
 })
+
+t.test('RFC 5216 §2.1.2: an accept without a flight of ours is EAP-Success at once', async (t) => {
+  const decide = (accept: boolean, bytes: Buffer) => {
+    const asked = run(toDecision).conversation
+    const event = { type: 'decision', accept, reason: 'no-escrow', bytes, packetBytesMax } as const
+    return step(asked, event, limits)
+  }
+  const success = { do: 'accept', eap: Buffer.from([3, 0, 0, 4]) }
+  t.same(decide(true, Buffer.alloc(0)), [{ name: 'done' }, success])
+  t.match(decide(true, Buffer.alloc(1))[0], { name: 'await-commit-ack' })
+  t.match(decide(false, Buffer.alloc(0))[1], { do: 'reject', reason: 'no-escrow' })
+})

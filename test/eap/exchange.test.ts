@@ -42,10 +42,12 @@ function scripted(outcomes: readonly TlsOutcome[]) {
   }
   const engine: TlsEngine = {
     name: 'native',
+    setTicketKeys: undefined,
     open() {
       calls.push('open')
       return conversation
     },
+    setOcspResponse: undefined,
   }
   return { engine, calls }
 }
@@ -68,6 +70,27 @@ async function toDecision(exchange: ReturnType<typeof open>): Promise<void> {
   await exchange.receive(identityResponse(1, 'alice@example.org'), 1400)
   await exchange.receive(tlsResponse(2, HELLO), 1400)
 }
+
+t.test('RFC 9190 §2.5: without a commitment only who resumed TLS 1.2 gets in', async (t) => {
+  const cases = [
+    { version: '1.2', resumed: true, gets: 'accept' },
+    { version: '1.2', resumed: false, gets: 'an error' },
+    { version: '1.3', resumed: true, gets: 'an error' },
+  ] as const
+  for (const { version, resumed, gets } of cases) {
+    const { engine } = scripted(established())
+    const tls = { ...engine.open(), commit: () => Buffer.alloc(0) }
+    const silent = { ...tls, facts: () => ({ ...facts, version, resumed }) }
+    const exchange = open({ ...engine, open: () => silent }, () => accept)
+    await toDecision(exchange)
+    const result = await exchange.receive(tlsResponse(3, HELLO), 1400).then(
+      (reply) => reply.do,
+      () => 'an error',
+    )
+    t.equal(result, gets, `${version} ${resumed}`)
+    t.equal(exchange.done, true)
+  }
+})
 
 t.test(
   'accept: one certificate, one decision, and the TLS connection is closed with the commitment',

@@ -95,6 +95,7 @@ t.test('reasons are the same words for every engine', async (t) => {
     ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'tls-alert-unknown-ca',
     ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'tls-alert-certificate-required',
     'ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE': 'tls-alert-bad-certificate',
+    ERR_SSL_TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE: 'tls-alert-bad-certificate-status-response',
     ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'tls-alert-bad-certificate',
     ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'tls-no-certificate',
     ERR_SSL_WRONG_VERSION_NUMBER: 'tls-garbage',

@@ -37,6 +37,8 @@ export interface PeerReport {
   /** Application data the client read. */
   readonly data: Buffer
   readonly tickets: number
+  /** The last session that the client could come back with. */
+  readonly session: Buffer | undefined
   readonly protocol: string | null
   readonly group: string | undefined
   readonly msk: Buffer
@@ -62,7 +64,13 @@ export const tlsResponse = (identifier: number, ...data: readonly Uint8Array[]):
 /** A client over memory: `exchange(bytes)` gives it a message and returns what it says to it. */
 export interface TlsClient {
   readonly socket: TLSSocket
-  readonly seen: { secured: boolean; error?: string; data: Buffer; tickets: number }
+  readonly seen: {
+    secured: boolean
+    error?: string
+    data: Buffer
+    tickets: number
+    session?: Buffer
+  }
   exchange(message: Buffer): Promise<Buffer>
   close(): void
 }
@@ -87,7 +95,8 @@ export function openClient(options: ConnectionOptions): TlsClient {
   socket.on('secureConnect', () => {
     seen.secured = true
   })
-  socket.on('session', () => {
+  socket.on('session', (session: Buffer) => {
+    seen.session = session
     if (socket.getProtocol() === 'TLSv1.3') seen.tickets++
   })
   socket.on('data', (data: Buffer) => {
@@ -194,6 +203,7 @@ async function reportOf(client: TlsClient, flights: Buffer[], messages: Buffer[]
     error: seen.error,
     data: seen.data,
     tickets: seen.tickets,
+    session: seen.session,
     protocol,
     group: key?.name,
     msk: material.subarray(0, 64),

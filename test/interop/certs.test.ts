@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { makeBoundCertificate, makeDirectCertificate, readPublicKey } from '../../certs/device.ts'
 import { readIdentity } from '../../certs/identity.ts'
+import { makeOcspResponse } from '../../certs/ocsp.ts'
 import { makeOperatorCertificates } from '../../certs/operator.ts'
 import { pkcs12 } from '../../certs/profiles/pkcs12.ts'
 import { wpaSupplicantConf } from '../../certs/profiles/wpa_supplicant.ts'
@@ -167,6 +168,22 @@ t.test('a direct certificate made by openssl alone is its account', async (t) =>
     kind: 'direct',
     account: accountOf(fixture.accountKey),
   })
+})
+
+t.test('openssl verifies the OCSP response that a CA of ours signs', async (t) => {
+  const der = makeOcspResponse({ ...operator, nowSeconds: fixture.now })
+  await writeFile(path('ocsp.der'), der)
+  const from = ['ocsp', '-respin', path('ocsp.der'), '-issuer', path('ca.pem'), '-no_nonce']
+  const args = [...from, '-CAfile', path('ca.pem'), '-cert', path('leaf.pem'), '-text']
+  const printed = await outputOf('openssl', [...args, ...at])
+  t.match(printed, 'Response verify OK')
+  t.match(printed, 'Cert Status: good')
+  t.match(printed, /Version: 1 .*\n +Responder Id: [0-9A-F]{40}/)
+  t.match(printed, 'Signature Algorithm: ecdsa-with-SHA256')
+  const changed = Buffer.from(der)
+  changed.writeUInt8(changed.readUInt8(der.length - 1) ^ 1, der.length - 1)
+  await writeFile(path('ocsp.der'), changed)
+  t.match(await outputOf('openssl', [...args, ...at]), 'Response Verify Failure')
 })
 
 t.test('eapol_test and wpa_supplicant take wpa_supplicant.conf as it is', async (t) => {

@@ -1,6 +1,7 @@
 // Accounts with escrow, for tests that need more of them than the device's commands would make in
 // time: keys without a keystore, gas and tokens from the running server's faucet, deposits and
-// operators through its /v1/chain, as any stranger could. Called by refusals.test.ts.
+// operators through its /v1/chain, as any stranger could. Called by refusals.test.ts and
+// resumption.test.ts.
 
 import { type ContractAccess, deposit } from '../../chain/calls.ts'
 import { ensureOperator } from '../../chain/operator.ts'
@@ -18,6 +19,8 @@ export interface Payers {
   readonly access: ContractAccess
   /** Brings this many base units of the token into the account's escrow with an operator. */
   fund(accountKey: Buffer, operatorId: number, amount: bigint): Promise<void>
+  /** Gas, and base units of the token that stay with the account. */
+  faucet(accountKey: Buffer, amount: bigint): Promise<void>
   /** Registers one more operator on the same contract; its id. */
   anotherOperator(operatorKey: Buffer): Promise<number>
 }
@@ -57,7 +60,7 @@ export async function openPayers({ url }: RunningServer): Promise<Payers> {
     operatorId: operator.operatorId,
     serverName: operator.serverName,
     caPem: operator.certificates[1] ?? '',
-    access,
+    ...{ access, faucet },
     async fund(accountKey, operatorId, amount) {
       await faucet(accountKey, amount)
       const nowSeconds = Math.floor(Date.now() / 1000)

@@ -38,7 +38,7 @@ function rig() {
     {
       ...{ stateAttribute: STATE, nas: nas.name, station: 'x', startedAtMs: 1_000 },
       ...{ progressAtMs: 1_000, busy: false, reserved, exchange: exchange as Exchange },
-      ...{ refusedAccount: undefined, refusedDetail: undefined },
+      ...{ refusedAccount: undefined, refusedDetail: undefined, resumed: false },
     },
     1_000,
   )

@@ -11,7 +11,7 @@ import type { Mirror } from '../../chain/mirror.ts'
 import type { Channel } from '../../chain/mirror-state.ts'
 import { type Address, parseAddress } from '../../ethereum/address.ts'
 import { accountOf } from '../../ethereum/signature.ts'
-import { type AdmitPlace, admit, alertFor } from '../../server/admit.ts'
+import { type AdmitPlace, admit, alertFor, wouldAdmit } from '../../server/admit.ts'
 import { endUncovered } from '../../server/escrow-watch.ts'
 
 const contract = parseAddress(`0x${'c0'.repeat(20)}`)
@@ -151,7 +151,21 @@ t.test('every refusal has its one reason and its TLS alert', async (t) => {
     t.match(verdict, { admitted: false, reason }, name)
     if (!verdict.admitted) t.equal(alertFor(verdict.reason), alert, `${name}: alert`)
     t.equal(ledger.openCount, 0, `${name}: nothing reserved`)
+    // What only asking could tell is found out when the key is proven.
+    const expected = world.storageAway === true
+    t.equal(wouldAdmit(der, place, rig(world).deps), expected, `${name}: for a ticket`)
   }
+})
+
+t.test('RFC 9190 §5.7: the question for a ticket has no effect', async (t) => {
+  const { deps, ledger, refreshes } = rig({ channel: escrow(33n) })
+  const der = certificate()
+  for (let n = 0; n < 3; n++) t.equal(wouldAdmit(der, place, deps), true)
+  t.same([ledger.openCount, ledger.account(account), refreshes], [0, undefined, []])
+  t.equal(wouldAdmit(der, { ...place, tariff: undefined }, deps), false, 'no tariff')
+  t.match(await admit(der, place, deps), { admitted: true })
+  const other = { ...place, nasPlace: at('02-00-00-00-00-02') }
+  t.equal(wouldAdmit(der, other, deps), false, 'the escrow is reserved')
 })
 
 t.test(

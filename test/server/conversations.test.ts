@@ -25,6 +25,7 @@ const conversation = (station: string, nas = 'lobby', atMs = 0): Conversation =>
     progressAtMs: atMs,
     busy: false,
     reserved: undefined,
+    resumed: false,
     refusedAccount: undefined,
     refusedDetail: undefined,
     exchange: closedExchange(() => {}),
