@@ -1,9 +1,9 @@
-// The three servers of the comparison behind one shape: start, restart when a server is known to
+// The servers of the comparison behind one shape: start, restart when a server is known to
 // refuse after so many conversations, warm up before anything is measured, stop. Called by
 // phases.ts.
 
 import { runLoad } from './generator.ts'
-import type { LoadCredential, LoadResult, LoadSpec } from './load.ts'
+import type { LoadCredential, LoadResult, LoadSpec, Resumption } from './load.ts'
 import type { RunningServer } from './peers.ts'
 
 /** How one server is started and what is known of its limits. */
@@ -13,6 +13,8 @@ export interface ContestantPlan {
   readonly capacity: number
   /** Authentications per TLS version before it is measured: code compiled, caches filled. */
   readonly warmup: number
+  /** Its stations offer a TLS session; a server that takes up none is out. Undefined: none does. */
+  readonly resumes: Resumption | undefined
   readonly start: () => Promise<RunningServer>
 }
 
@@ -30,7 +32,9 @@ export interface Bench {
 /** One server in the race. */
 export interface Contestant {
   readonly name: string
-  readonly capacity: number
+  readonly resumes: Resumption | undefined
+  /** Conversations it serves after a fresh start; Infinity for no limit. */
+  readonly room: number
   /** The running, warm server with room for so many more conversations. */
   ready(conversations: number): Promise<RunningServer>
   /** A process started just now and warmed up. */
@@ -69,6 +73,12 @@ const RETRY_MS = 3000
 // With 16 accounts four stations each, which is what sessions.per_account allows by default.
 const STATIONS = 64
 const WARMUP_IN_FLIGHT = 8
+/** Stations of a run that resumes: one an account, and twice as many as are in flight. */
+export const RESUMING_STATIONS = 16
+
+/** What a run needs beyond the rest where the stations are to resume. */
+export const resuming = ({ resumes }: Pick<ContestantPlan, 'resumes'>): Partial<LoadSpec> =>
+  resumes === undefined ? {} : { resume: resumes, stations: RESUMING_STATIONS }
 
 /** Puts a plan on the track; nothing is started yet. */
 export function enter(plan: ContestantPlan, bench: Bench): Contestant {
@@ -86,7 +96,7 @@ export function enter(plan: ContestantPlan, bench: Bench): Contestant {
     server = await plan.start()
     used = plan.warmup * 2
     for (const tls of ['1.2', '1.3'] as const) {
-      const run = { tls, count: plan.warmup, inFlight: WARMUP_IN_FLIGHT }
+      const run = { tls, count: plan.warmup, inFlight: WARMUP_IN_FLIGHT, ...resuming(plan) }
       const result = await load(bench, server, run, bench.generatorCpu)
       if (result.failed > 0) {
         const why = JSON.stringify(result.failures)
@@ -94,13 +104,17 @@ export function enter(plan: ContestantPlan, bench: Bench): Contestant {
           `${plan.name}: ${result.failed} of ${plan.warmup} failed in TLS ${tls}: ${why}`,
         )
       }
+      if (plan.resumes !== undefined && result.resumed === 0) {
+        throw new Error(`${plan.name}: no session was resumed in TLS ${tls}`)
+      }
     }
     return server
   }
 
   return {
     name: plan.name,
-    capacity: plan.capacity,
+    resumes: plan.resumes,
+    room: plan.capacity - plan.warmup * 2,
     async ready(conversations) {
       if (server === undefined || used + conversations > plan.capacity) await fresh()
       used += conversations

@@ -1,11 +1,19 @@
-// CPU of the servers per authentication. A round is many short slices: all servers stay up, and in
-// each slice every one of them gets a few authentications, in an order drawn anew. A machine that
-// changes its speed does so for all of them within a fraction of a second. Called by eap.ts.
+// CPU of the servers per authentication, full or resumed. A round is many short slices: all servers
+// stay up, and in each slice every one of them gets a few authentications, in an order drawn anew.
+// A machine that changes its speed does so for all of them within a fraction of a second. Called by
+// eap.ts.
 
 import { randomInt } from 'node:crypto'
 import type { TlsVersion } from '../test/peer/tls.ts'
-import { type Bench, type Contestant, loadSpec } from './contestants.ts'
+import {
+  type Bench,
+  type Contestant,
+  loadSpec,
+  RESUMING_STATIONS,
+  resuming,
+} from './contestants.ts'
 import { type Generator, openGenerator } from './generator.ts'
+import type { Resumption } from './load.ts'
 import type { RunningServer } from './peers.ts'
 import { cpuNanoseconds, descendantsOf } from './schedstat.ts'
 
@@ -26,7 +34,10 @@ export interface CpuSample {
    */
   readonly childrenUs: number
   readonly rounds: number
+  readonly done: number
   readonly failed: number
+  /** Of those done, how many took up an earlier TLS session. */
+  readonly resumed: number
 }
 
 /** How long to measure: `rounds` of `slices` of `count` authentications for each server. */
@@ -51,13 +62,14 @@ export function readCpu({ pid }: RunningServer): CpuReading {
 
 /** Sums over the slices of one server in one round. */
 interface Tally {
-  readonly name: string
+  readonly contestant: Contestant
   readonly server: RunningServer
   readonly before: CpuReading
   own: number
   children: number
   done: number
   failed: number
+  resumed: number
   exchanges: number
 }
 
@@ -75,7 +87,7 @@ export async function measureCpu(
         for (const tally of await cpuRound(bench, generator, contestants, { ...plan, tls })) {
           const sample = sampleOf(tally, tls, round)
           samples.push(sample)
-          bench.say(`  round ${round + 1} TLS ${tls} ${tally.name}: ${sample.us.toFixed(0)} us`)
+          bench.say(`  round ${round + 1} TLS ${tls} ${sample.server}: ${sample.us.toFixed(0)} us`)
         }
       }
     }
@@ -91,18 +103,34 @@ async function cpuRound(
   contestants: readonly Contestant[],
   plan: CpuPlan & { readonly tls: TlsVersion },
 ): Promise<Tally[]> {
-  const servers: RunningServer[] = []
+  const ready: { readonly contestant: Contestant; readonly server: RunningServer }[] = []
   for (const contestant of contestants) {
-    servers.push(await contestant.ready(plan.slices * plan.count))
+    const extra = contestant.resumes === undefined ? 0 : RESUMING_STATIONS
+    const server = await contestant.ready(plan.slices * plan.count + extra)
+    if (contestant.resumes !== undefined) {
+      await prime(bench, generator, server, { tls: plan.tls, resumes: contestant.resumes })
+    }
+    ready.push({ contestant, server })
   }
-  const tallies: Tally[] = servers.map((server) => {
-    const sums = { own: 0, children: 0, done: 0, failed: 0, exchanges: 0 }
-    return { name: server.name, server, before: readCpu(server), ...sums }
+  const tallies: Tally[] = ready.map((each) => {
+    const sums = { own: 0, children: 0, done: 0, failed: 0, resumed: 0, exchanges: 0 }
+    return { ...each, before: readCpu(each.server), ...sums }
   })
   for (let slice = 0; slice < plan.slices; slice++) {
     for (const tally of shuffled(tallies)) await cpuSlice(bench, generator, tally, plan)
   }
   return tallies
+}
+
+/** A login of each station, so that those that are measured have a session to offer. */
+async function prime(
+  bench: Bench,
+  generator: Generator,
+  server: RunningServer,
+  { tls, resumes }: { readonly tls: TlsVersion; readonly resumes: Resumption },
+): Promise<void> {
+  const run = { tls, count: RESUMING_STATIONS, inFlight: 8, ...resuming({ resumes }) }
+  await generator.run(loadSpec(bench, server, run))
 }
 
 async function cpuSlice(
@@ -112,28 +140,31 @@ async function cpuSlice(
   { tls, count, inFlight }: CpuPlan & { readonly tls: TlsVersion },
 ): Promise<void> {
   const before = readCpu(tally.server)
-  const run = { tls, count, inFlight }
+  const run = { tls, count, inFlight, ...resuming(tally.contestant) }
   const result = await generator.run(loadSpec(bench, tally.server, run))
   const after = readCpu(tally.server)
   tally.own += after.own - before.own
   tally.children += after.children - before.children
   tally.done += result.done
   tally.failed += result.failed
+  tally.resumed += result.resumed
   tally.exchanges += result.roundsPerAuth * count
 }
 
 function sampleOf(tally: Tally, tls: TlsVersion, round: number): CpuSample {
-  const { name, server, before, own, children, done, failed, exchanges } = tally
+  const { contestant, server, before, own, children, done, failed, resumed, exchanges } = tally
   const each = done * 1000
   return {
-    server: name,
+    server: contestant.name,
     tls,
     round,
     us: own / each,
     betweenUs: (readCpu(server).own - before.own - own) / each,
     childrenUs: children / each,
     rounds: exchanges / (done + failed),
+    done,
     failed,
+    resumed,
   }
 }
 

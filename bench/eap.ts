@@ -1,39 +1,44 @@
-// `npm run bench:eap`: our whole server beside FreeRADIUS and hostapd under the same EAP-TLS load,
-// with the same certificates, on the same CPU. Owns the order of things and their end; measures
-// nothing itself.
+// `npm run bench:eap`: our whole server, with each of its TLS engines, beside FreeRADIUS and
+// hostapd under the same EAP-TLS load, with the same certificates, on the same CPU. Owns the order
+// of things and their end; measures nothing itself.
 
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { makePki } from '../test/peer/certificates.ts'
-import { type Bench, type Contestant, type ContestantPlan, enter } from './contestants.ts'
-import { measureCpu } from './cpu.ts'
-import { type Enrolment, enrol, freePorts, type OursOptions, startOurs } from './ours.ts'
-import { startFreeRadius, startHostapd } from './peers.ts'
-import { measureEapolTest, measureMemory, measureThroughput } from './phases.ts'
-import { type BenchReport, reportText } from './report.ts'
+import { type Bench, type Contestant, enter } from './contestants.ts'
+import { type CpuPlan, type CpuSample, measureCpu } from './cpu.ts'
+import {
+  type EntrantOptions,
+  type Prepared,
+  planOf,
+  prepareOurs,
+  preparePlain,
+} from './entrants.ts'
+import { measureMemory } from './memory.ts'
+import { isOurs, RESUMING, resumedName, SERVERS, type ServerKey } from './names.ts'
+import { recorded } from './perf.ts'
+import { measureEapolTest, measureThroughput } from './phases.ts'
+import { type BenchReport, notResumed, reportText } from './report.ts'
+
+const PHASES = ['cpu', 'resumed', 'throughput', 'memory', 'eapol'] as const
+type Phase = (typeof PHASES)[number]
 
 const USAGE = `usage: npm run bench:eap -- [--quick] [--json FILE] [--servers LIST] [--phases LIST]
   --quick         a smoke test: every phase, figures that mean nothing
   --json FILE     write all samples to FILE
-  --servers LIST  of datanet,freeradius,hostapd (default: all)
-  --phases LIST   of cpu,throughput,memory,eapol (default: all)
-  --rounds N      interleaved rounds of the CPU phase (default 8)
+  --servers LIST  of ${Object.keys(SERVERS).join(',')} (default: all)
+  --phases LIST   of ${PHASES.join(',')} (default: all)
+  --rounds N      interleaved rounds of the phases cpu and resumed (default 8)
   --groups LIST   what the supplicants offer, the key share first (default P-256)
-  --profile DIR   run our server with --cpu-prof into DIR
+  --profile DIR   run our servers with --cpu-prof, each into a folder of DIR
+  --perf FILE     perf record of datanet during the phase cpu; its figures are then too high
 `
-const OURS = 'Datanet'
-const FRAGMENT_SIZE = 1400
-// Enough that no account has many sessions; more would not fit the one fragment, see enrol().
-const ACCOUNTS = 16
-// hostapd serves 1,000 conversations and then none for a minute.
-const HOSTAPD_CAPACITY = 950
 
 const FULL = {
   rounds: 8,
-  // Of 24 authentications each: a slice of all three servers takes some 0.15 s.
+  // Of 24 authentications each: a slice of all servers takes some 0.2 s.
   slices: 16,
   count: 24,
   // V8 still compiles hot functions after some thousand authentications.
@@ -43,16 +48,16 @@ const FULL = {
     { inFlight: 256, count: 1500 },
     { inFlight: 2000, count: 3000 },
   ],
-  halfOpen: 2000,
+  memory: { halfOpen: 2000, settleMs: 10_000 },
   eapolRepeats: 40,
 }
 const QUICK: typeof FULL = {
   rounds: 1,
   slices: 2,
   count: 8,
-  warmup: { ours: 20, others: 10 },
+  warmup: { ours: 32, others: 32 },
   loads: [{ inFlight: 16, count: 60 }],
-  halfOpen: 100,
+  memory: { halfOpen: 50, settleMs: 200 },
   eapolRepeats: 3,
 }
 
@@ -60,176 +65,195 @@ const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
-    servers: { type: 'string', default: 'datanet,freeradius,hostapd' },
-    phases: { type: 'string', default: 'cpu,throughput,memory,eapol' },
+    servers: { type: 'string', default: Object.keys(SERVERS).join(',') },
+    phases: { type: 'string', default: PHASES.join(',') },
     rounds: { type: 'string' },
     groups: { type: 'string', default: 'P-256' },
     profile: { type: 'string' },
+    perf: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
+const size = values.quick ? QUICK : FULL
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`)
 }
 
-/**
- * Certificates of our server where it runs, else plain ones: the others can be measured without us.
- */
+/** The words of a comma-separated option, in the order of `known`. */
+function chosen<Word extends string>(option: string, text: string, known: readonly Word[]): Word[] {
+  const words = text.split(',')
+  const odd = words.filter((word) => !(known as readonly string[]).includes(word))
+  if (odd.length > 0) throw new Error(`--${option}: ${odd.join(', ')}: not of ${known.join(',')}`)
+  return known.filter((word) => words.includes(word))
+}
+
+/** What is to be told beside the figures. */
+interface Findings {
+  readonly notes: string[]
+  /** Each makes the run a failed one. */
+  readonly faults: string[]
+}
+
+function leaveOut({ faults }: Findings, name: string, error: unknown): void {
+  const why = error instanceof Error ? error.message : String(error)
+  say(`${name} is left out: ${why}`)
+  faults.push(`${name} was left out: ${why}`)
+}
+
 async function prepare(
-  options: OursOptions,
+  options: EntrantOptions,
   wanted: boolean,
-  notes: string[],
-): Promise<Enrolment & { readonly oursRuns: boolean }> {
+  findings: Findings,
+): Promise<Prepared> {
   if (wanted) {
     try {
-      const server = await startOurs({ ...options, nodeArguments: [] })
-      try {
-        return { ...(await enrol(options, ACCOUNTS)), oursRuns: true }
-      } finally {
-        await server.stop()
-      }
+      return await prepareOurs(options)
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
-      say(`${OURS} is left out: ${why}`)
-      notes.push(`${OURS} was left out: ${why}`)
+      leaveOut(findings, SERVERS.datanet, error)
     }
   }
-  const directory = join(options.directory, 'pki')
-  mkdirSync(directory, { recursive: true })
-  const pki = makePki(directory, ACCOUNTS)
-  const credentials = pki.clients.map((client) => ({ identity: 'anonymous@bench.test', ...client }))
-  return {
-    credentials,
-    ...pki.server,
-    caPem: pki.ca.certificatePem,
-    serverName: pki.serverName,
-    oursRuns: false,
+  return preparePlain(options)
+}
+
+/** Puts servers on the track; one that does not start and answer is a fault, not an end. */
+type LineUp = (keys: readonly ServerKey[], resumes: boolean) => Promise<Contestant[]>
+
+function lineUpOf(
+  bench: Bench,
+  options: EntrantOptions,
+  prepared: Prepared,
+  findings: Findings,
+  started: Contestant[],
+): LineUp {
+  return async (keys, resumes) => {
+    const line: Contestant[] = []
+    for (const key of keys) {
+      const contestant = enter(await planOf(key, resumes, options, prepared), bench)
+      started.push(contestant)
+      try {
+        await contestant.fresh()
+        line.push(contestant)
+      } catch (error) {
+        leaveOut(findings, contestant.name, error)
+        await contestant.stop()
+      }
+    }
+    return line
   }
 }
 
-function plans(
-  options: OursOptions,
-  enrolment: Enrolment & { readonly oursRuns: boolean },
-  warmup: typeof FULL.warmup,
-): ContestantPlan[] {
-  const { directory, secret, fragmentSize } = options
-  const trusted = enrolment.oursRuns ? enrolment.credentials.map((c) => c.certificatePem) : []
-  const clientCaPem = (trusted.length > 0 ? trusted : [enrolment.caPem]).join('\n')
-  const { certificatePem, keyPem } = enrolment
-  const cpu = options.cpu === undefined ? {} : { cpu: options.cpu }
-  const others = { secret, certificatePem, keyPem, clientCaPem, fragmentSize, ...cpu }
-  return [
-    { name: OURS, capacity: Infinity, warmup: warmup.ours, start: () => startOurs(options) },
-    {
-      name: 'FreeRADIUS',
-      capacity: Infinity,
-      warmup: warmup.others,
-      start: () => startFreeRadius({ ...others, directory: join(directory, 'freeradius') }),
-    },
-    {
-      name: 'hostapd',
-      capacity: HOSTAPD_CAPACITY,
-      warmup: warmup.others,
-      start: () => startHostapd({ ...others, directory: join(directory, 'hostapd') }),
-    },
-  ]
+/** The phase cpu, with perf beside it where that is asked for. */
+async function measureCpuPhase(
+  bench: Bench,
+  contestants: readonly Contestant[],
+  plan: CpuPlan,
+  { notes }: Findings,
+): Promise<CpuSample[]> {
+  const step = () => measureCpu(bench, contestants, plan)
+  const native = contestants.find(({ name }) => name === SERVERS.datanet)
+  if (values.perf === undefined || native === undefined) return step()
+  notes.push(`perf recorded ${native.name} into ${values.perf}: its CPU is too high in this run`)
+  return recorded((await native.ready(0)).pid, values.perf, step)
+}
+
+/** The phase resumed: each server beside itself without resumption, in the same slices. */
+async function measureResumed(
+  bench: Bench,
+  plain: readonly Contestant[],
+  lineUp: LineUp,
+  plan: CpuPlan,
+  { faults }: Findings,
+): Promise<CpuSample[]> {
+  const named = (key: ServerKey) => plain.find(({ name }) => name === SERVERS[key])
+  const resuming = await lineUp(
+    RESUMING.filter((key) => named(key) !== undefined),
+    true,
+  )
+  const pairs = plain.flatMap((full) => {
+    const pair = resuming.find(({ name }) => name === resumedName(full.name))
+    return pair === undefined ? [] : [full, pair]
+  })
+  const samples = await measureCpu(bench, pairs, plan)
+  faults.push(
+    ...notResumed(
+      samples,
+      resuming.map(({ name }) => name),
+    ),
+  )
+  for (const contestant of resuming) await contestant.stop()
+  return samples
 }
 
 async function measure(
   bench: Bench,
-  contestants: readonly Contestant[],
-  trust: Enrolment,
-  notes: readonly string[],
+  plain: readonly Contestant[],
+  lineUp: LineUp,
+  trust: Prepared,
+  findings: Findings,
 ): Promise<BenchReport> {
-  const size = values.quick ? QUICK : FULL
-  const phases = values.phases.split(',')
+  const phases = chosen('phases', values.phases, PHASES)
   const rounds = values.rounds === undefined ? size.rounds : Number(values.rounds)
   const plan = { rounds, slices: size.slices, count: size.count, inFlight: 8 }
-  const has = (phase: string): boolean => {
-    if (phases.includes(phase)) say(`phase ${phase}`)
-    return phases.includes(phase)
+  async function phase<Sample>(name: Phase, step: () => Promise<Sample[]>): Promise<Sample[]> {
+    if (!phases.includes(name)) return []
+    say(`phase ${name}`)
+    return step()
   }
   const model = cpus()[0]?.model ?? 'unknown processor'
   const runtime = `Node ${process.version}, groups ${values.groups}`
   return {
     machine: `${model}, ${availableParallelism()} CPUs, ${runtime}`,
-    ours: OURS,
-    notes,
-    cpu: has('cpu') ? await measureCpu(bench, contestants, plan) : [],
-    throughput: has('throughput') ? await measureThroughput(bench, contestants, size.loads) : [],
-    eapol: has('eapol') ? await measureEapolTest(bench, contestants, trust, size.eapolRepeats) : [],
-    memory: has('memory') ? await measureMemory(bench, contestants, size.halfOpen) : [],
+    settleMs: size.memory.settleMs,
+    cpu: await phase('cpu', () => measureCpuPhase(bench, plain, plan, findings)),
+    resumed: await phase('resumed', () => measureResumed(bench, plain, lineUp, plan, findings)),
+    throughput: await phase('throughput', () => measureThroughput(bench, plain, size.loads)),
+    eapol: await phase('eapol', () => measureEapolTest(bench, plain, trust, size.eapolRepeats)),
+    memory: await phase('memory', () => measureMemory(bench, plain, size.memory)),
+    ...findings,
   }
 }
 
-/** Conversations of our server that did not end in an accept with equal keys, in all phases. */
+/** Conversations of our servers that did not end in an accept with equal keys, in all phases. */
 function lostByUs(report: BenchReport): number {
-  const samples = [...report.cpu, ...report.throughput, ...report.eapol]
-  const own = samples.filter((sample) => sample.server === OURS)
+  const samples = [...report.cpu, ...report.resumed, ...report.throughput, ...report.eapol]
+  const own = samples.filter(({ server }) => isOurs(server))
   return own.reduce((sum, sample) => sum + sample.failed, 0)
 }
 
-/** The servers of --servers that start and answer; one that does not is a note, not an end. */
-async function lineUp(
-  bench: Bench,
-  planned: readonly ContestantPlan[],
-  notes: string[],
-): Promise<Contestant[]> {
-  const line: Contestant[] = []
-  for (const plan of planned) {
-    const contestant = enter(plan, bench)
-    try {
-      await contestant.fresh()
-      line.push(contestant)
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
-      say(`${plan.name} is left out: ${why}`)
-      notes.push(`${plan.name} was left out: ${why}`)
-      await contestant.stop()
-    }
-  }
-  return line
-}
-
 async function main(): Promise<void> {
+  const keys = chosen('servers', values.servers, Object.keys(SERVERS) as ServerKey[])
   const directory = mkdtempSync(join(tmpdir(), 'datanet-bench-'))
-  const notes: string[] = []
-  const wanted = values.servers.split(',')
-  const cpuCount = availableParallelism()
-  const options: OursOptions = {
-    directory: join(directory, 'datanet'),
+  const findings: Findings = { notes: [], faults: [] }
+  const options: EntrantOptions = {
+    directory,
     secret: randomBytes(18).toString('base64url'),
-    fragmentSize: FRAGMENT_SIZE,
-    perMinute: '0',
     cpu: 0,
-    ports: await freePorts(),
-    nodeArguments:
-      values.profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', values.profile],
+    warmup: size.warmup,
+    profile: values.profile,
+    perf: values.perf !== undefined,
   }
-  let contestants: Contestant[] = []
+  const started: Contestant[] = []
   try {
-    const enrolment = await prepare(options, wanted.includes('datanet'), notes)
+    const ours = keys.some((key) => isOurs(SERVERS[key]))
+    const prepared = await prepare(options, ours, findings)
     const bench: Bench = {
-      serverCpu: 0,
-      generatorCpu: cpuCount > 1 ? 1 : 0,
+      serverCpu: options.cpu,
+      generatorCpu: availableParallelism() > 1 ? 1 : 0,
       secret: options.secret,
       groups: values.groups,
-      credentials: enrolment.credentials,
+      credentials: prepared.credentials,
       say,
     }
-    const size = values.quick ? QUICK : FULL
-    const planned = plans(options, enrolment, size.warmup).filter(
-      ({ name }) => wanted.includes(name.toLowerCase()) && (name !== OURS || enrolment.oursRuns),
-    )
-    contestants = await lineUp(bench, planned, notes)
-    const report = await measure(bench, contestants, enrolment, notes)
+    const here = keys.filter((key) => prepared.oursRuns || !isOurs(SERVERS[key]))
+    const lineUp = lineUpOf(bench, options, prepared, findings, started)
+    const report = await measure(bench, await lineUp(here, false), lineUp, prepared, findings)
     process.stdout.write(reportText(report))
     if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(report, null, 2))
     // A server that was asked for and left out, or a conversation of ours lost, is a failed run.
-    if (notes.length > 0 || lostByUs(report) > 0) process.exitCode = 1
+    if (findings.faults.length > 0 || lostByUs(report) > 0) process.exitCode = 1
   } finally {
-    for (const contestant of contestants) await contestant.stop()
+    for (const contestant of started) await contestant.stop()
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -4,7 +4,7 @@
 // starts no server. Called by generator.ts.
 
 import { createInterface } from 'node:readline'
-import { authenticate } from '../test/peer/peer.ts'
+import { authenticate, type PeerResult } from '../test/peer/peer.ts'
 import { createSupplicant, type Supplicant, type TlsVersion } from '../test/peer/tls.ts'
 import { openTransport } from '../test/peer/transport.ts'
 import { percentile } from './table.ts'
@@ -29,6 +29,8 @@ export interface LoadSpec {
    * each.
    */
   readonly stations: number
+  /** Each station offers a TLS session it has from this server; its first login is a full one. */
+  readonly resume?: Resumption
   /** Leave each conversation half open after that many rounds. */
   readonly abandonAfterRounds?: number
   /** First retransmission after. */
@@ -36,6 +38,12 @@ export interface LoadSpec {
   /** Whole run: what is not done by then counts as failed. */
   readonly limitMs: number
 }
+
+/**
+ * What a station offers: the session of its last login, or that of its last full login again, for a
+ * server that gives none at a resumption that it would take up itself.
+ */
+export type Resumption = 'last' | 'full'
 
 /** A device as the server shall see it. */
 export interface LoadCredential {
@@ -48,6 +56,8 @@ export interface LoadCredential {
 export interface LoadResult {
   readonly done: number
   readonly failed: number
+  /** Of those done, how many took up an earlier TLS session. */
+  readonly resumed: number
   /** What the failed ones were: outcome and count. */
   readonly failures: Readonly<Record<string, number>>
   readonly retransmits: number
@@ -83,6 +93,20 @@ function supplicantFor(
   return made
 }
 
+/** Sessions to offer, by server, TLS version and station; those of a run before it included. */
+const sessions = new Map<string, Buffer>()
+// Some stations at some servers, each start of a server being another one: far below this.
+const SESSIONS_MAX = 10_000
+
+function remember(key: string, kind: Resumption, result: PeerResult): void {
+  const { outcome, resumed, session } = result
+  if (outcome !== 'accept') sessions.delete(key)
+  else if (resumed && kind === 'full') return
+  else if (session !== undefined && sessions.size < SESSIONS_MAX) sessions.set(key, session)
+  // Refused without an alternative: not worth another try. Taken up and not replaced: it is kept.
+  else if (!resumed) sessions.delete(key)
+}
+
 async function run(spec: LoadSpec): Promise<LoadResult> {
   const transport = openTransport({
     host: '127.0.0.1',
@@ -99,6 +123,7 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
   const times: number[] = []
   const failures: Record<string, number> = {}
   let rounds = 0
+  let resumed = 0
   let next = 0
 
   async function worker(): Promise<void> {
@@ -106,21 +131,28 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
       const number = next++ % spec.stations
       const device = devices[number % devices.length]
       if (device === undefined) return
+      const callingStationId = station(spec.firstStation + number)
+      const kept = `${spec.port} ${spec.tls} ${callingStationId}`
+      const session = spec.resume === undefined ? undefined : sessions.get(kept)
       const startedMs = performance.now()
       const result = await authenticate({
         transport,
         ...device,
-        callingStationId: station(spec.firstStation + number),
+        callingStationId,
+        ...(session === undefined ? {} : { session }),
         attributes: [NAS_PORT_TYPE_WIRELESS, FRAMED_MTU_1400],
         ...(spec.abandonAfterRounds === undefined
           ? {}
           : { abandonAfterRounds: spec.abandonAfterRounds }),
       })
       rounds += result.rounds
+      if (spec.resume !== undefined) remember(kept, spec.resume, result)
       const keysWrong = result.outcome === 'accept' && !result.keysMatch
       const outcome = keysWrong ? 'wrong keys' : result.outcome
-      if (outcome === wanted) times.push(performance.now() - startedMs)
-      else failures[outcome] = (failures[outcome] ?? 0) + 1
+      if (outcome === wanted) {
+        times.push(performance.now() - startedMs)
+        if (result.resumed) resumed += 1
+      } else failures[outcome] = (failures[outcome] ?? 0) + 1
     }
   }
 
@@ -137,6 +169,7 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
   return {
     done: times.length,
     failed: spec.count - times.length,
+    resumed,
     failures,
     retransmits,
     droppedReplies,

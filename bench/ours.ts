@@ -20,6 +20,7 @@ const READY_MAX_MS = 60_000
 // The chain proxy takes 20 calls a second from one address; each transaction is two calls.
 const TRANSACTION_EVERY_MS = 150
 const DEPOSIT = 10n ** 18n
+const CONVERSATIONS_MAX = 16_384
 const GAS_MAX = 400_000n
 
 /** How to run it. The same directory and ports again are a restart with everything kept. */
@@ -31,6 +32,12 @@ export interface OursOptions {
   readonly ports: OursPorts
   /** Token per minute; "0": sessions that nobody pays leave no debts behind. */
   readonly perMinute: string
+  /** The TLS engine; absent: the server's own choice. */
+  readonly engine?: 'native' | 'node'
+  /** TLS session resumption; absent: as the server has it by default. */
+  readonly resumption?: boolean
+  /** What it is called in reports; absent: Datanet. */
+  readonly name?: string
   /** More terms of the tariff, as YAML after a comma: how long a session lives without payments. */
   readonly terms?: string
   /** Extra arguments of node, such as --cpu-prof. */
@@ -62,7 +69,7 @@ export async function startOurs(options: OursOptions): Promise<RunningServer> {
   const data = join(directory, 'data')
   const server = await startServer({
     ...options,
-    name: 'Datanet',
+    name: options.name ?? 'Datanet',
     command: [
       process.execPath,
       ...options.nodeArguments,
@@ -85,13 +92,21 @@ export async function startOurs(options: OursOptions): Promise<RunningServer> {
   return server
 }
 
-function configText({ ports, secret, fragmentSize, perMinute, terms = '' }: OursOptions): string {
+function configText(options: OursOptions): string {
+  const { ports, secret, fragmentSize, perMinute, terms = '', engine, resumption } = options
+  const chosen = [
+    `fragment_size: ${fragmentSize}`,
+    ...(engine === undefined ? [] : [`engine: ${engine}`]),
+    ...(resumption === undefined ? [] : [`resumption: ${resumption}`]),
+    // Conversations left half open have to stay until their memory has been read, twice over.
+    `sessions_max: ${CONVERSATIONS_MAX}, timeout: 5m`,
+  ]
   return `operator: { name: Bench }
 radius:
   auth: 127.0.0.1:${ports.auth}
   accounting: 127.0.0.1:${ports.accounting}
   reject_delay: 0s
-eap: { fragment_size: ${fragmentSize} }
+eap: { ${chosen.join(', ')} }
 clients:
   - { name: bench, ipaddr: 127.0.0.1, secret: ${secret}, nas_type: hostapd }
 tariffs:

@@ -29,6 +29,8 @@ export interface PeerServerOptions {
    * list.
    */
   readonly curve?: string
+  /** TLS session resumption, absent or false: off. */
+  readonly resumption?: boolean
   /** CPU to pin to; absent: any. */
   readonly cpu?: number
 }
@@ -129,12 +131,14 @@ function writeCredentials(options: PeerServerOptions): void {
   put('ca.pem', options.clientCaPem)
 }
 
-/** FreeRADIUS with eap and files only, two threads, session cache off. */
+/** FreeRADIUS with eap and files only, two threads, session cache off unless told. */
 export async function startFreeRadius(options: PeerServerOptions): Promise<RunningServer> {
   const port = await freeUdpPort()
   const { directory } = options
   writeCredentials(options)
   writeFileSync(join(directory, 'users'), 'DEFAULT\n')
+  // It resumes only what it has also written here.
+  mkdirSync(join(directory, 'sessions'), { recursive: true, mode: 0o700 })
   writeFileSync(join(directory, 'radiusd.conf'), freeRadiusConfig(options, port))
   return startServer({
     ...options,
@@ -210,7 +214,11 @@ modules {
       tls_max_version = "1.3"
       fragment_size = ${fragmentSize}
       cache {
-        enable = no
+        enable = ${options.resumption === true ? 'yes' : 'no'}
+        lifetime = 1
+        name = "bench"
+        max_entries = 4096
+        persist_dir = "${directory}/sessions"
       }
     }
     tls {
@@ -263,6 +271,7 @@ server_cert=${join(directory, 'server.pem')}
 private_key=${join(directory, 'server.key')}
 fragment_size=${options.fragmentSize}
 tls_flags=[ENABLE-TLSv1.3]
+tls_session_lifetime=${options.resumption === true ? 3600 : 0}
 `,
   )
   return startServer({

@@ -1,4 +1,4 @@
-// What is measured beside CPU (cpu.ts), phase by phase: throughput, memory, and eapol_test one by
+// What is measured beside CPU (cpu.ts) and memory (memory.ts): throughput, and eapol_test one by
 // one. A run that fails is noted and the next goes on. Prints nothing but progress. Called by
 // eap.ts.
 
@@ -11,10 +11,9 @@ import { type CpuSample, readCpu, TLS_VERSIONS } from './cpu.ts'
 import { runCommand } from './generator.ts'
 import type { LoadCredential, LoadResult } from './load.ts'
 import type { RunningServer } from './peers.ts'
-import { descendantsOf, residentBytes } from './schedstat.ts'
 
 /** One step that may fail without ending the benchmark. */
-async function attempt<Value>(
+export async function attempt<Value>(
   bench: Bench,
   what: string,
   step: () => Promise<Value>,
@@ -45,7 +44,7 @@ export async function measureThroughput(
     for (const contestant of contestants) {
       const what = `${inFlight} in flight ${contestant.name}`
       const sample = await attempt(bench, what, async () => {
-        const most = Math.min(count, contestant.capacity * CAPACITY_PART)
+        const most = Math.min(count, contestant.room)
         const server = await contestant.ready(most)
         const run = { tls: '1.3' as const, count: most, inFlight: Math.min(inFlight, most) }
         const result = await load(bench, server, run, bench.generatorCpu)
@@ -56,59 +55,6 @@ export async function measureThroughput(
       const lost = `${sample.failed} lost ${JSON.stringify(sample.failures)}`
       bench.say(`  ${what}: ${sample.authPerSecond.toFixed(0)}/s, ${lost}`)
     }
-  }
-  return samples
-}
-
-// Warm-up and this run together stay under the capacity.
-const CAPACITY_PART = 0.9
-// Answered Identity and ClientHello: the server has sent the first fragment of its flight.
-const HALF_OPEN_ROUNDS = 2
-const HALF_OPEN_FIRST_STATION = 1_000_000
-
-/** Resident bytes of a fresh, warm process and what half-open conversations add. */
-export interface MemorySample {
-  readonly server: string
-  readonly idleBytes: number
-  /** Resident bytes of child processes, idle. */
-  readonly childrenBytes: number
-  readonly halfOpen: number
-  readonly growthPer1000Bytes: number
-}
-
-/** Starts each server anew, so that what earlier loads left in its heap is not counted. */
-export async function measureMemory(
-  bench: Bench,
-  contestants: readonly Contestant[],
-  halfOpen: number,
-): Promise<MemorySample[]> {
-  const samples: MemorySample[] = []
-  for (const contestant of contestants) {
-    const sample = await attempt(bench, `memory ${contestant.name}`, async () => {
-      const count = Math.min(halfOpen, contestant.capacity * CAPACITY_PART)
-      const server = await contestant.fresh()
-      const idleBytes = residentBytes(server.pid)
-      const children = descendantsOf(server.pid).map(residentBytes)
-      const run = {
-        tls: '1.3' as const,
-        count,
-        inFlight: 64,
-        abandonAfterRounds: HALF_OPEN_ROUNDS,
-        firstStation: HALF_OPEN_FIRST_STATION,
-        stations: count,
-      }
-      const result = await load(bench, server, run, bench.generatorCpu)
-      const grown = residentBytes(server.pid) - idleBytes
-      await contestant.stop()
-      return {
-        server: contestant.name,
-        idleBytes,
-        childrenBytes: children.reduce((sum, each) => sum + each, 0),
-        halfOpen: result.done,
-        growthPer1000Bytes: (grown * 1000) / result.done,
-      }
-    })
-    if (sample !== undefined) samples.push(sample)
   }
   return samples
 }
@@ -147,7 +93,9 @@ export async function measureEapolTest(
           betweenUs: 0,
           childrenUs: (after.children - before.children) / (done * 1000),
           rounds: Number.NaN,
+          done,
           failed: repeats - done,
+          resumed: 0,
         }
       })
       if (sample !== undefined) samples.push(sample)

@@ -1,7 +1,6 @@
 // The arithmetic behind the benchmark's verdicts.
 
 import t from 'tap'
-import { pairedRatios } from '../../bench/report.ts'
 import { figure, median, percentile, ratio, table } from '../../bench/table.ts'
 
 t.test('median and percentiles do not depend on the order', async (t) => {
@@ -25,14 +24,6 @@ t.test('a difference under 10 % is called a draw, no figure is called nothing', 
   t.equal(ratio(1, 0), '-')
   t.equal(figure(undefined), '-')
   t.equal(figure(12.345, 1), '12.3')
-})
-
-t.test('the paired ratio compares within a round, so a slow minute does not count', async (t) => {
-  const at = (server: string, round: number, us: number) =>
-    ({ server, round, us, tls: '1.3', betweenUs: 0, childrenUs: 0, rounds: 4, failed: 0 }) as const
-  const samples = [at('a', 0, 80), at('b', 0, 100), at('b', 1, 300), at('a', 1, 240), at('a', 2, 9)]
-  t.same(pairedRatios(samples, 'a', 'b', '1.3'), [0.8, 0.8])
-  t.same(pairedRatios(samples, 'a', 'b', '1.2'), [])
 })
 
 t.test('columns are aligned: text to the left, figures to the right', async (t) => {

@@ -33,6 +33,8 @@ export interface PeerOptions {
   readonly callingStationId?: string
   /** Sent in every Access-Request after User-Name. */
   readonly attributes?: readonly Attribute[]
+  /** TLS session of an earlier conversation, offered for resumption. */
+  readonly session?: Buffer
   /** Most TLS octets in one EAP response. */
   readonly fragmentSize?: number
   /**
@@ -67,6 +69,10 @@ export interface PeerResult {
   readonly applicationData: Buffer
   /** Own EAP Session-Id, to compare with EAP-Key-Name; undefined where TLS was not established. */
   readonly sessionId: Buffer | undefined
+  /** The server took up the session offered. */
+  readonly resumed: boolean
+  /** Session or ticket the server gave, for the next conversation; secret, undefined for none. */
+  readonly session: Buffer | undefined
   /** What was wrong, for `violation`. */
   readonly detail: string
 }
@@ -75,7 +81,7 @@ type Ending = Pick<PeerResult, 'outcome' | 'detail'>
 
 /** Holds one conversation to its end. Never throws: what the server did wrong is in the result. */
 export async function authenticate(options: PeerOptions): Promise<PeerResult> {
-  const tls = options.supplicant.open()
+  const tls = options.supplicant.open(options.session)
   const progress: Progress = { rounds: 0, last: undefined }
   try {
     const ending = await converse(options, tls, progress)
@@ -178,6 +184,8 @@ function describe(
     tlsVersion: tls.version(),
     applicationData: tls.applicationData(),
     sessionId: keys?.sessionId,
+    resumed: tls.resumed(),
+    session: tls.session(),
   }
 }
 

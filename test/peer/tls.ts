@@ -34,7 +34,8 @@ export interface SupplicantOptions {
 
 /** A supplicant ready for many conversations; the TLS context is made once. */
 export interface Supplicant {
-  open(): SupplicantTls
+  /** `session`: what an earlier connection kept, offered for resumption. */
+  open(session?: Buffer): SupplicantTls
 }
 
 /** One TLS connection of a supplicant. */
@@ -56,6 +57,13 @@ export interface SupplicantTls {
   alert(): number | undefined
   /** Application data received: RFC 9190 §2.5 wants exactly one octet 0x00 before Success. */
   applicationData(): Buffer
+  /** True where the server took up the session that was offered. */
+  resumed(): boolean
+  /**
+   * What to offer next time: the last session or ticket the server gave on this connection; secret.
+   * Undefined where it gave none, which after a resumption leaves the old one in place.
+   */
+  session(): Buffer | undefined
   close(): void
 }
 
@@ -73,7 +81,7 @@ export function createSupplicant(options: SupplicantOptions): Supplicant {
     ...(options.certificatePem === undefined ? {} : { cert: options.certificatePem }),
     ...(options.keyPem === undefined ? {} : { key: options.keyPem }),
   })
-  return { open: () => openTls(secureContext, trust) }
+  return { open: (session) => openTls(secureContext, trust, session) }
 }
 
 // Feeding one message takes OpenSSL one synchronous run; node reports its error, and finishes a
@@ -82,12 +90,17 @@ export function createSupplicant(options: SupplicantOptions): Supplicant {
 const TURNS = 2
 const TURNS_FIRST = 8
 
-function openTls(secureContext: tls.SecureContext, trust: ServerTrust | undefined): SupplicantTls {
+function openTls(
+  secureContext: tls.SecureContext,
+  trust: ServerTrust | undefined,
+  offered: Buffer | undefined,
+): SupplicantTls {
   const sent: Buffer[] = []
   const data: Buffer[] = []
   const randoms: Buffer[] = []
   let status: ReturnType<SupplicantTls['status']> = 'handshake'
   let alert: number | undefined
+  let session: Buffer | undefined
   const pipe = new Duplex({
     read() {},
     write(chunk: Buffer, _encoding, done) {
@@ -101,6 +114,11 @@ function openTls(secureContext: tls.SecureContext, trust: ServerTrust | undefine
     // The verdict is ours (trusts), after the handshake: node would only close without an alert.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
+    ...(offered === undefined ? {} : { session: offered }),
+  })
+  // TLS 1.2: once, with the handshake. TLS 1.3: at each ticket, behind the server's Finished.
+  socket.on('session', (given: Buffer) => {
+    session = given
   })
   socket.on('secureConnect', () => {
     status = trusts(socket, trust) ? 'established' : 'untrusted'
@@ -129,6 +147,8 @@ function openTls(secureContext: tls.SecureContext, trust: ServerTrust | undefine
     version: () => (socket.getProtocol()?.slice(4) ?? undefined) as TlsVersion | undefined,
     alert: () => alert,
     applicationData: () => Buffer.concat(data),
+    resumed: () => status === 'established' && socket.isSessionReused(),
+    session: () => session,
     close() {
       socket.destroy()
       pipe.destroy()
