@@ -1,5 +1,5 @@
-// Runs test files under tap and says what came of them: a line per file, failures in full, and last
-// of all
+// Runs test files under tap and says what came of them: a line per file or group of files, failures
+// in full, and last of all
 // `N passed, N failed, N skipped`. What is counted is assertions (TAP test points that hold no
 // others), as tap itself counts; a test without any assertion is a failure. Runs on the project's
 // own Node, for test.mjs.
@@ -22,6 +22,10 @@ const WAITING_JOBS = 3
 const WAITS = /^\/\/ Mostly waits: \S/m
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Tally */
+
+/** Folders whose files need a program of their own; of the others this many share one. */
+const ALONE = /^test\/(interop|chain-live|sim|setup|long)\/|^test\/[^/]+$/
+const GROUP_FILES = 12
 
 /** Files whose comments are shown: what a long run did is what it is run for. */
 const TELLING = /^test\/long\//
@@ -58,6 +62,27 @@ export function readTap(stream, write) {
     })
   }
   watch(parser)
+  /** Of several files in one program (tap-group.mjs) each must hold a test. */
+  const watchFiles = (program) => {
+    let file
+    let tests = 0
+    const end = () => {
+      const fullname = `${program.fullname} > ${file}`
+      if (file !== undefined && tests === 0) fail({ fullname }, ': no test is in it')
+    }
+    program.on('assert', () => {
+      tests += 1
+    })
+    program.on('comment', (text) => {
+      const next = /^# file (\S+)/.exec(text)?.[1]
+      if (next === undefined) return
+      end()
+      file = next
+      tests = 0
+    })
+    program.on('complete', end)
+  }
+  parser.on('child', watchFiles)
   const failedFiles = new Set()
   const fail = (result, why = '') => {
     tally.failed += 1
@@ -109,9 +134,20 @@ export function isSuccess(tally) {
   return tally.failed === 0 && tally.skipped === 0 && tally.passed > 0
 }
 
+/** Words for tap-files.mjs: groups of neighbours, joined by commas, and the other files. */
+function grouped(files) {
+  const alone = files.filter((file) => ALONE.test(file))
+  const together = files.filter((file) => !ALONE.test(file))
+  const groups = []
+  for (let at = 0; at < together.length; at += GROUP_FILES) {
+    groups.push(together.slice(at, at + GROUP_FILES).join(','))
+  }
+  return [...groups, ...alone]
+}
+
 async function runFiles(files, jobs, write) {
   const program = join(ROOT, 'setup', 'tap-files.mjs')
-  const child = spawn(process.execPath, [program, String(jobs), ...files], {
+  const child = spawn(process.execPath, [program, String(jobs), ...grouped(files)], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
   })

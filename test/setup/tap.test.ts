@@ -90,6 +90,24 @@ const CASES: readonly [name: string, tap: string, line: string, success: boolean
     '0 passed, 0 failed, 1 skipped',
     false,
   ],
+  [
+    'two files in one program',
+    file('2 files', '# file a\nok 1 - x\n# file b\nok 2 - y\n1..2'),
+    '2 passed, 0 failed, 0 skipped',
+    true,
+  ],
+  [
+    'one of several files without tests',
+    file('2 files', '# file a\n# file b\nok 1 - x\n1..1'),
+    '1 passed, 1 failed, 0 skipped',
+    false,
+  ],
+  [
+    'the last of several files without tests',
+    file('2 files', '# file a\nok 1 - x\n# file b\n1..1'),
+    '1 passed, 1 failed, 0 skipped',
+    false,
+  ],
   ['nothing at all', 'TAP version 14\n1..0\n', '0 passed, 0 failed, 0 skipped', false],
   ['a wrong plan', file('a', 'ok 1 - x\n1..2', 'not ok'), '1 passed, 1 failed, 0 skipped', false],
 ]
