@@ -140,19 +140,35 @@ t.test('what is no ticket key is refused, and the ones before stay', async (t) =
 })
 
 t.test('keys that come and go while a conversation runs', async (t) => {
-  for (const [before, during] of [
-    [[], [key]],
-    [[key], []],
-    [[key], [older]],
-  ] as const) {
+  const cases = [
+    { before: [], during: [key], tickets: 0 },
+    { before: [key], during: [], tickets: 0 },
+    { before: [key], during: [older], tickets: 1 },
+  ]
+  for (const { before, during, tickets } of cases) {
     for (const version of VERSIONS) {
       const one = rig(before)
-      const tamper = (flight: Buffer) => {
-        one.engine.setTicketKeys?.(during)
+      const tamper = (flight: Buffer, n: number) => {
+        if (n === 1) one.engine.setTicketKeys?.(during)
         return flight
       }
-      isAccept(t, await login(one, version, { tamper }), false)
+      const report = await login(one, version, { tamper })
+      isAccept(t, report, false)
+      t.equal(report.tickets, tickets, `TLS ${version}, ${before.length} to ${during.length} keys`)
+      const isBare = report.messages.at(-1)?.length === 23
+      t.equal(isBare, version === '1.3' && tickets === 0, 'nothing but the commitment')
     }
+  }
+})
+
+t.test('without keys TLS says nothing of tickets', async (t) => {
+  const none = rig([])
+  const gone = rig()
+  gone.engine.setTicketKeys?.([])
+  for (const one of [none, gone, withoutResumption()]) {
+    // ChangeCipherSpec and Finished; one record with one octet.
+    t.equal((await login(one, '1.2')).messages.at(-1)?.length, 51)
+    t.equal((await login(one, '1.3')).messages.at(-1)?.length, 23)
   }
 })
 

@@ -164,6 +164,8 @@ t.test('RFC 9190 §2.1.2: no ticket is good for more than a week', async (t) => 
   const config = { lifetimeSeconds: 700_000, nowSeconds: () => START }
   const session = kept(await login(rig([key], { resumption: config }), '1.3'))
   t.equal(fieldOf(session, Field.lifetimeHint).readUIntBE(0, 3), 604_800)
+  const inside = openTicket(fieldOf(session, Field.ticket), key)
+  t.same(fieldOf(inside, Field.note), note(1, START + 604_800))
 })
 
 t.test('RFC 9190 §2.1.2: no early data in a ticket', async (t) => {

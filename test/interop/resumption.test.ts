@@ -1,5 +1,5 @@
-// Session resumption with real supplicants. eapol_test logs in twice in one run: the second time it
-// shows the ticket of the first, and between the two the world changes (gate.ts). Whoever comes
+// Session resumption with real supplicants. eapol_test logs in twice in one run: the second time
+// it shows the ticket of the first, and between the two the world changes (gate.ts). Whoever comes
 // back is judged anew, and learns by its alert why it was refused.
 
 import { createHash, randomBytes } from 'node:crypto'
