@@ -146,8 +146,8 @@ static bool use_tickets(SSL_CTX *ctx) {
          SSL_CTX_set_session_ticket_cb(ctx, note_ticket, judge_ticket, NULL) == 1;
 }
 
-/* One ticket in front of what is written next; OpenSSL leaves it out where the keys have gone since.
- * False: it could not be made. */
+/* One ticket in front of what is written next; OpenSSL leaves it out where the keys are gone by
+ * then. False: it could not be made. */
 static bool write_ticket(SSL *ssl) {
   /* The conversation is to have none, or began before there were keys. */
   if ((SSL_get_options(ssl) & SSL_OP_NO_TICKET) != 0) return true;

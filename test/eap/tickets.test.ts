@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
+import { makeOperatorCertificates, renewOperatorCertificate } from '../../certs/operator.ts'
 import { p256 } from './credentials.ts'
 import {
   isAccept,
@@ -137,6 +138,24 @@ for (const version of VERSIONS) {
         t.same(name, key.subarray(0, 16), 'the new ticket is under the new key')
       }
     }
+  })
+
+  t.test(`TLS ${version}: a renewed certificate of the same key takes its tickets`, async (t) => {
+    const nowSeconds = START
+    const made = makeOperatorCertificates({
+      ...{ operatorName: 'Corner', nowSeconds, random: randomBytes },
+    })
+    const renewed = renewOperatorCertificate({ ...made, nowSeconds, random: randomBytes })
+    t.not(renewed, made.certificatePem)
+    const one = rig([key], { certificatePem: made.certificatePem, privateKeyPem: made.keyPem })
+    const other = rig([key], { certificatePem: renewed, privateKeyPem: made.keyPem })
+    const session = kept(await login(one, version))
+    isAccept(t, await login(other, version, { session }), true)
+    const stranger = makeOperatorCertificates({
+      ...{ operatorName: 'Corner', nowSeconds, random: randomBytes },
+    })
+    const pems = { certificatePem: stranger.certificatePem, privateKeyPem: stranger.keyPem }
+    isAccept(t, await login(rig([key], pems), version, { session }), false)
   })
 
   t.test(`L11 TLS ${version}: a chain of resumptions ends with the first login`, async (t) => {

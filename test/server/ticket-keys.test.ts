@@ -1,11 +1,12 @@
 // The file of session ticket keys: made once, moved on, shared, and what is said of a bad one.
 
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { advance, EPOCH_SECONDS, ticketKeys } from '../../eap/ticket-keys.ts'
+import { readConfig } from '../../server/config-source.ts'
 import { EXIT_CONFIGURATION } from '../../server/explain.ts'
 import { createTicketKeyFile } from '../../server/ticket-keys.ts'
 import { runtime } from './http-rig.ts'
@@ -170,6 +171,19 @@ t.test('the engine in use gets new keys as time goes on; a bad file is told once
   look()
   t.equal(given.length, 3, 'the engine keeps what it has')
   t.match(lines, [{ msg: 'no new session ticket keys', reason: /remove it/ }])
+})
+
+t.test('a named file lies where the configuration does', async (t) => {
+  const directory = t.testdir({
+    'datanet.yaml': `operator: { name: Corner }
+eap: { resumption: true, ticket_keys: keys/shared.json }
+clients: [{ name: lobby, ipaddr: 192.0.2.10, secret: ${'a1B2c3D4e5F6'.repeat(2)} }]
+tariffs: { standard: { per_minute: "0.001", per_megabyte: "0.004" } }
+`,
+  })
+  const read = readConfig({ path: join(directory, 'datanet.yaml'), isDefault: false }, randomBytes)
+  if ('problems' in read) throw new Error(JSON.stringify(read.problems))
+  t.equal(read.config.eap.ticketKeys, join(directory, 'keys', 'shared.json'))
 })
 
 /** What the one timer that `begin` sets would do, without waiting for it; it is stopped. */
