@@ -3,7 +3,7 @@
 // the file opens no ticket older than the epoch before the present one. Called by main.ts.
 
 import { linkSync, readFileSync, rmSync } from 'node:fs'
-import { advance, firstSecret, type TicketSecret, ticketKeys } from '../eap/ticket-keys.ts'
+import { advance, epochAt, firstSecret, type TicketSecret, ticketKeys } from '../eap/ticket-keys.ts'
 import { writeDurably } from './data.ts'
 import { EXIT_CONFIGURATION, StartError } from './explain.ts'
 import type { Log } from './log.ts'
@@ -36,10 +36,22 @@ export interface TicketKeyDeps {
 }
 
 export function createTicketKeyFile(deps: TicketKeyDeps): TicketKeyFile {
-  const keys = (file: string): readonly Buffer[] =>
-    ticketKeys(readLink(file === 'auto' ? deps.autoPath : file, deps))
-  /** The last complaint: the same one is not logged every minute. */
+  /** The last warning and the last error: the same one is not logged every minute. */
+  let warning = ''
   let complaint = ''
+  const warn = (path: string, text: string, error?: unknown): void => {
+    if (text !== warning) deps.log.warn({ path, ...(error !== undefined && { err: error }) }, text)
+    warning = text
+  }
+  const keys = (file: string): readonly Buffer[] => {
+    const path = file === 'auto' ? deps.autoPath : file
+    const link = readLink(path, deps, warn)
+    // One epoch is another server whose clock is a little ahead.
+    if (link.epoch > epochAt(deps.now() / 1000)) {
+      warn(path, 'session ticket keys are ahead of the clock and wait for it: remove the file?')
+    }
+    return ticketKeys(link)
+  }
   const look = ({ config, rules }: Pick<Runtime, 'config' | 'rules'>): void => {
     const { setTicketKeys } = rules.engine
     if (setTicketKeys === undefined) return
@@ -63,7 +75,11 @@ export function createTicketKeyFile(deps: TicketKeyDeps): TicketKeyFile {
 }
 
 /** The oldest link whose key is taken now, which is what the file holds when this is over. */
-function readLink(path: string, deps: TicketKeyDeps): TicketSecret {
+function readLink(
+  path: string,
+  deps: TicketKeyDeps,
+  warn: (path: string, text: string, error: unknown) => void,
+): TicketSecret {
   const nowSeconds = Math.floor(deps.now() / 1000)
   const read = parse(path, readText(path) ?? createFile(path, nowSeconds, deps))
   let link: TicketSecret
@@ -77,7 +93,7 @@ function readLink(path: string, deps: TicketKeyDeps): TicketSecret {
     writeDurably(path, textOf(link), FILE_MODE, `${path}.${deps.random(8).toString('hex')}`)
   } catch (error) {
     // The keys are right all the same; but what was to be forgotten is still there.
-    deps.log.warn({ path, err: error }, 'old session ticket keys could not be removed')
+    warn(path, 'old session ticket keys could not be removed', error)
   }
   return link
 }

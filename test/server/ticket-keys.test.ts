@@ -83,13 +83,18 @@ t.test('moved on with time, whoever does it; no secret older than the epoch befo
 })
 
 t.test('a clock that steps back changes nothing', async (t) => {
-  const { open, clock, held } = rig(t)
+  const { open, clock, held, lines } = rig(t)
   clock.nowMs += 3 * EPOCH_MS
   const keys = open('a').keys('auto')
   const before = held()
+  clock.nowMs -= EPOCH_MS
+  const other = open('b')
+  t.same(other.keys('auto'), keys)
+  t.same(lines, [], 'another server may be a little ahead')
   clock.nowMs -= 30 * EPOCH_MS
-  t.same(open('b').keys('auto'), keys)
+  for (let n = 0; n < 3; n++) t.same(other.keys('auto'), keys)
   t.same(held(), before)
+  t.match(lines, [{ msg: /ahead of the clock/ }], 'said once')
 })
 
 t.test(
@@ -107,7 +112,7 @@ t.test(
       JSON.stringify({ epoch: 41_000, secret: secret.slice(2) }),
       JSON.stringify({ epoch: 41_000, secret: secret.toUpperCase() }),
       JSON.stringify({ epoch: 41_000 }),
-      JSON.stringify({ epoch: 1, secret }),
+      JSON.stringify({ epoch: -60_000, secret }),
       JSON.stringify({ epoch: -1e15, secret }),
     ]
     for (const text of texts) {
@@ -146,7 +151,7 @@ t.test(
       log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }),
     })
     mkdirSync(`${path}.${'01'.repeat(8)}`)
-    t.same(blocked.keys('auto'), expected)
+    for (let n = 0; n < 3; n++) t.same(blocked.keys('auto'), expected)
     t.match(lines, [{ msg: 'old session ticket keys could not be removed' }])
     t.same(held(), before)
   },
