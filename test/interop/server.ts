@@ -42,6 +42,9 @@ export function temporaryDirectory(t: { teardown(f: () => void): void }): string
   return directory
 }
 
+/** `node test/interop/FILE node` runs a file over the other TLS engine; see eapol-node.test.ts. */
+const engine = process.argv[2] === 'node' ? 'engine: node, ' : ''
+
 /**
  * A configuration with free ports; `more` is YAML text appended at top level, `client` lines of the
  * entry.
@@ -51,7 +54,7 @@ export function testConfig(
 ): string {
   return `operator: { name: Interop Wi-Fi }
 radius: { auth: "127.0.0.1:0", accounting: "127.0.0.1:0", reject_delay: 0s }
-eap: { ${o.eap ?? 'fragment_size: 1300'} }
+eap: { ${engine}${o.eap ?? 'fragment_size: 1300'} }
 clients:
   - name: loopback
     ipaddr: 127.0.0.1/32
