@@ -7,16 +7,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { TlsEngineConfig } from '../../eap/engine.ts'
 import { openExchange } from '../../eap/exchange.ts'
-import { loadAddon, loadNativeTlsEngine } from '../../eap/native.ts'
+import { loadNativeTlsEngine } from '../../eap/native.ts'
 import { p256, rsa, server } from './credentials.ts'
 import { testEngine } from './engine-conformance.ts'
+import { nativeAddon, nativeEngine } from './engine-file.ts'
 import { openClient, runPeer } from './peer.ts'
 
-const create = loadNativeTlsEngine()
-const addon = loadAddon()
-if ('unavailable' in create || 'unavailable' in addon) {
-  throw new Error(`the native engine must be built for this test: ${JSON.stringify(create)}`)
-}
+const create = nativeEngine()
+const addon = nativeAddon()
 
 testEngine(t, create)
 
