@@ -65,6 +65,7 @@ t.test(`${ROUNDS} rounds: only what is documented, whatever is called with`, asy
   }
   t.ok(of('feed') > 4 * ROUNDS, `${of('feed')} flights were taken`)
   t.ok(of('feed established') > ROUNDS / 50, 'live handshakes were among them')
+  if ('setTicketKeys' in addon) t.ok(of('resumed') > 0, `${of('resumed')} were resumed`)
   for (const name of Object.keys(addon)) t.ok(of(name) > 0, `${name} was called well`)
   t.ok(counts.size > 35, `${counts.size} different ends`)
 })

@@ -138,7 +138,9 @@ async function converse(fuzz: Fuzz, subject: Subject, random: Random): Promise<v
   } else if (subject.status === 'established') {
     const committed = must(fuzz, 'commit', [subject.handle], undefined)?.value as Buffer
     await client.peer.exchange(committed)
-    client.station.session = client.peer.socket.getSession()
+    const { socket } = client.peer
+    if (socket.isSessionReused()) count(fuzz, 'resumed')
+    if (client.genuine) client.station.session = socket.getSession()
     if (client.genuine && !client.peer.seen.secured) throw new Error('the client is not done')
     client.peer.close()
   }
@@ -225,9 +227,11 @@ function pemsOf(random: Random): unknown[] {
 async function round(fuzz: Fuzz, random: Random): Promise<void> {
   const live = random.chance(0.2)
   const nowSeconds = Math.floor(Date.now() / 1000)
+  // One key of 80 octets, where the addon has tickets; a blind call may have taken it away.
+  fuzz.functions['setTicketKeys']?.(fuzz.contexts[0], Buffer.alloc(80, 1))
   const open = (_: unknown, n: number): Subject => {
     // A live client meets one that has its version.
-    const context = random.pick(live && n === 0 ? fuzz.contexts.slice(0, 3) : fuzz.contexts)
+    const context = random.pick(live && n === 0 ? fuzz.contexts.slice(0, 5) : fuzz.contexts)
     // The time and the end of a login, for an addon that asks for them.
     const words = [context, nowSeconds, nowSeconds + 3600]
     const handle = fuzz.functions['open']?.(...words)
@@ -277,9 +281,9 @@ function contextsOf(functions: Functions): unknown[] {
     return functions['createContext']?.(...pems, ...versions, ...LISTS.slice(2))
   }
   const resuming = create(server, [0x0303, 0x0304])
-  // One key of 80 octets, where the addon has tickets.
-  functions['setTicketKeys']?.(resuming, Buffer.alloc(80, 1))
   return [
+    resuming,
+    resuming,
     resuming,
     create(server, [0x0303, 0x0304]),
     create(rsa, [0x0303, 0x0304]),

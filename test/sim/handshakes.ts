@@ -1,6 +1,6 @@
-// Handshakes by the thousand in one process, for tests of what stays behind: complete ones with real
-// node:tls clients, and among them every way in which a conversation can end early. It judges what
-// each handshake came to; the memory it measures is judged by the tests that call it.
+// Handshakes by the thousand in one process, for tests of what stays behind: complete ones with
+// real node:tls clients, and among them every way in which a conversation can end early. It judges
+// what each handshake came to; the memory it measures is judged by the tests that call it.
 
 import { memoryUsage } from 'node:process'
 import { setImmediate as turn } from 'node:timers/promises'
