@@ -13,11 +13,10 @@ const SAMPLES = 100
 const MB = 1_000_000
 /**
  * A byte that is leaked costs 32, the least that malloc gives. Half of that per handshake would be
- * a leak in every second one; what the client and the collector do is far below when they are warm.
+ * a leak in every second one, and 0.16 conversations of each are closed by nobody, at 50 KB; what
+ * the client and the collector do is far below when they are warm.
  */
 const GROWTH_BYTES_MAX = 16
-/** Of 0.16 conversations per handshake that nobody closed, at 50 KB each. */
-const EXTERNAL_BYTES_MAX = 2 * MB
 
 t.setTimeout(180 * 60_000)
 
@@ -27,7 +26,6 @@ t.test('the slope of a level line, and of one that leaks', async (t) => {
       at: n * 1000,
       // The first fifth is steep, and does not count; the rest has a ripple.
       residentBytes: 100 * MB + slope * n * 1000 + (n < 20 ? n * MB : 20 * MB) + (n % 2) * MB,
-      externalBytes: 0,
     }))
   t.ok(Math.abs(growth(line(0))) < 1)
   t.ok(growth(line(20)) > GROWTH_BYTES_MAX)
@@ -36,11 +34,10 @@ t.test('the slope of a level line, and of one that leaks', async (t) => {
 t.test(`${COUNT} handshakes: memory stays flat`, async (t) => {
   const every = Math.max(1, Math.floor(COUNT / SAMPLES))
   const started = performance.now()
-  const told = ({ at, residentBytes, externalBytes }: Sample) => {
+  const told = ({ at, residentBytes }: Sample) => {
     if ((at / every) % 10 !== 0) return
-    const [resident, external] = [residentBytes, externalBytes].map((n) => (n / MB).toFixed(1))
     const seconds = ((performance.now() - started) / 1000).toFixed(0)
-    t.comment(`${at} after ${seconds} s: ${resident} MB resident, ${external} MB external`)
+    t.comment(`${at} after ${seconds} s: ${(residentBytes / MB).toFixed(1)} MB resident`)
   }
   const { samples, endings } = await runHandshakes(nativeEngine()(engineConfig), {
     count: COUNT,
@@ -51,7 +48,4 @@ t.test(`${COUNT} handshakes: memory stays flat`, async (t) => {
   t.equal(endings.established, COUNT)
   const slope = growth(samples)
   t.ok(slope < GROWTH_BYTES_MAX, `grows by ${slope.toFixed(1)} bytes per handshake`)
-  const [first, last] = [samples[0], samples.at(-1)].map((sample) => sample?.externalBytes ?? 0)
-  const left = (last ?? 0) - (first ?? 0)
-  t.ok(left < EXTERNAL_BYTES_MAX, `${(left / MB).toFixed(1)} MB of conversations are left`)
 })

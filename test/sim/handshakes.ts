@@ -27,8 +27,6 @@ export interface Sample {
   /** Handshakes completed so far. */
   readonly at: number
   readonly residentBytes: number
-  /** What the addon has told V8 to hold outside of its heap, with V8's own share. */
-  readonly externalBytes: number
 }
 
 /** Collects, lets finalizers run, and measures. */
@@ -37,8 +35,7 @@ export async function sampleMemory(at: number): Promise<Sample> {
     collect()
     await turn()
   }
-  const { rss, external } = memoryUsage()
-  return { at, residentBytes: rss, externalBytes: external }
+  return { at, residentBytes: memoryUsage().rss }
 }
 
 interface Station {
