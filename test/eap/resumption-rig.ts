@@ -5,13 +5,11 @@ import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import type { TlsEngine, TlsEngineConfig } from '../../eap/engine.ts'
 import { type Authorization, openExchange } from '../../eap/exchange.ts'
-import { loadNativeTlsEngine } from '../../eap/native.ts'
 import { p256, server } from './credentials.ts'
+import { nativeEngine } from './engine-file.ts'
 import { type PeerReport, runPeer } from './peer.ts'
 
-const load = loadNativeTlsEngine()
-if ('unavailable' in load) throw new Error(`the native engine must be built: ${load.unavailable}`)
-const native = load
+const native = nativeEngine()
 
 export const VERSIONS = ['1.2', '1.3'] as const
 export type Version = (typeof VERSIONS)[number]

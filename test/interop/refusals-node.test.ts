@@ -1,4 +1,5 @@
-// Every way to be refused once more, over node:tls: what is asked of one TLS engine is asked of both.
+// Every way to be refused once more, over node:tls: what is asked of one TLS engine is asked of
+// both.
 
 import process from 'node:process'
 

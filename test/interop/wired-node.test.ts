@@ -1,4 +1,5 @@
-// hostapd and wpa_supplicant once more, over node:tls: what is asked of one TLS engine is asked of both.
+// hostapd and wpa_supplicant once more, over node:tls: what is asked of one TLS engine is asked of
+// both.
 
 import process from 'node:process'
 
