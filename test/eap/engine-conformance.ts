@@ -9,7 +9,14 @@ import { Alert } from '../../eap/alert.ts'
 import type { TlsEngine, TlsEngineConfig } from '../../eap/engine.ts'
 import { type Authorization, type Exchange, openExchange } from '../../eap/exchange.ts'
 import { type Credential, ed25519, p256, rsa, secp256k1, server } from './credentials.ts'
-import { openClient, type PeerOptions, respread, runPeer, untrustingFlight } from './peer.ts'
+import {
+  establish,
+  openClient,
+  type PeerOptions,
+  respread,
+  runPeer,
+  untrustingFlight,
+} from './peer.ts'
 
 export type EngineFactory = (config: TlsEngineConfig) => TlsEngine
 
@@ -145,13 +152,7 @@ function testHandshakes(t: Test, engine: TlsEngine): void {
 /** The shortest drive of an engine with a client that the caller keeps. */
 async function expectAcceptWith(t: Test, engine: TlsEngine, client: ReturnType<typeof openClient>) {
   const conversation = engine.open()
-  let flight = await client.exchange(Buffer.alloc(0))
-  for (let round = 0; round < 4; round++) {
-    const outcome = await conversation.feed(flight)
-    if (outcome.status === 'established') break
-    flight = await client.exchange(outcome.bytes)
-  }
-  await client.exchange(conversation.commit())
+  await establish(conversation, client)
   t.equal(client.seen.secured, true)
   conversation.close()
 }

@@ -8,7 +8,7 @@ import type { TlsEngineConfig } from '../../eap/engine.ts'
 import { createNodeTlsEngine } from '../../eap/tls.ts'
 import { p256, server } from './credentials.ts'
 import { nativeEngine } from './engine-file.ts'
-import { openClient } from './peer.ts'
+import { establish, openClient } from './peer.ts'
 
 const create = nativeEngine()
 const config: TlsEngineConfig = {
@@ -44,13 +44,7 @@ async function stapled(
     told = response
   })
   const conversation = engine.open()
-  let flight = await client.exchange(Buffer.alloc(0))
-  for (let round = 0; round < 4; round++) {
-    const outcome = await conversation.feed(flight)
-    if (outcome.status === 'established') break
-    flight = await client.exchange(outcome.bytes)
-  }
-  await client.exchange(conversation.commit())
+  await establish(conversation, client)
   const { resumed } = conversation.facts()
   const { secured } = client.seen
   client.close()

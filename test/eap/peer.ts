@@ -10,6 +10,17 @@ import type { TlsConversation } from '../../eap/engine.ts'
 import type { EapReply, Exchange } from '../../eap/exchange.ts'
 import { caCertificate, p256, serverName } from './credentials.ts'
 
+/** The shortest drive of an engine: flights back and forth until it has established; commits. */
+export async function establish(conversation: TlsConversation, client: TlsClient): Promise<void> {
+  let flight = await client.exchange(Buffer.alloc(0))
+  for (let round = 0; round < 4; round++) {
+    const outcome = await conversation.feed(flight)
+    if (outcome.status === 'established') break
+    flight = await client.exchange(outcome.bytes)
+  }
+  await client.exchange(conversation.commit())
+}
+
 export interface PeerOptions {
   readonly tls: ConnectionOptions
   /** TLS octets in one of its fragments; absent: the whole flight in one packet. */

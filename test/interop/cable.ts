@@ -2,7 +2,9 @@
 // station, and daemons in them. All of it goes with the test.
 
 import { spawn } from 'node:child_process'
-import { type RunningServer, run, SECRET } from './server.ts'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type RunningServer, run, SECRET, waitFor } from './server.ts'
 
 interface Test {
   teardown(f: () => Promise<void>): void
@@ -90,6 +92,20 @@ acct_server_addr=127.0.0.1
 acct_server_port=${accountingPort}
 acct_server_shared_secret=${SECRET}
 ${more}`
+}
+
+/** Starts hostapd at its end, with that configuration; returns what it has said so far. */
+export async function startHostapd(
+  t: Test,
+  inAp: readonly string[],
+  directory: string,
+  conf: string,
+): Promise<() => string> {
+  const path = join(directory, 'hostapd.conf')
+  writeFileSync(path, conf)
+  const said = daemon(t, inAp, ['hostapd', '-t', path])
+  await waitFor(() => /AP-ENABLED/.test(said()), 10_000, said)
+  return said
 }
 
 /** A device's profile for a cable: no 4-way handshake there, the port opens after EAP alone. */

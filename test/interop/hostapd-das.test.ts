@@ -17,6 +17,7 @@ import {
   must,
   STATION_INTERFACE,
   STATION_MAC,
+  startHostapd,
   wiredProfile,
 } from './cable.ts'
 import { datanet, run, startServer, temporaryDirectory, testConfig, waitFor } from './server.ts'
@@ -71,7 +72,6 @@ async function rig(t: Test) {
     env: { DATANET_PASSWORD: 'a wired password' },
   })
   t.equal(made.code, 0, made.errors)
-  const hostapdPath = join(directory, 'hostapd.conf')
   const das = `ctrl_interface=${directory}/hostapd
 radius_das_port=${DAS_PORT}
 radius_das_client=127.0.0.1 ${DAS_SECRET}
@@ -79,16 +79,10 @@ radius_das_time_window=300
 radius_das_require_event_timestamp=1
 radius_das_require_message_authenticator=1
 `
-  writeFileSync(hostapdPath, hostapdConf(server, das))
   const wifi = readFileSync(join(directory, 'dave', 'wpa_supplicant.conf'), 'utf8')
   const wiredPath = join(directory, 'wired.conf')
   writeFileSync(wiredPath, wiredProfile(wifi))
-  const hostapd = daemon(t, inAp, ['hostapd', '-t', hostapdPath])
-  await waitFor(
-    () => /AP-ENABLED/.test(hostapd()),
-    10_000,
-    () => `hostapd: ${hostapd()}`,
-  )
+  const hostapd = await startHostapd(t, inAp, directory, hostapdConf(server, das))
   const interfaces = ['-i', STATION_INTERFACE, '-D', 'wired', '-c', wiredPath]
   const supplicant = daemon(t, inStation, ['wpa_supplicant', '-t', ...interfaces])
   await waitFor(

@@ -6,7 +6,15 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { daemon, hostapdConf, layCable, must, STATION_INTERFACE, wiredProfile } from './cable.ts'
+import {
+  daemon,
+  hostapdConf,
+  layCable,
+  must,
+  STATION_INTERFACE,
+  startHostapd,
+  wiredProfile,
+} from './cable.ts'
 import { PASSWORD, startPayer } from './payer-process.ts'
 import {
   datanet,
@@ -84,13 +92,11 @@ t.test('pays, is put off when it stops, and comes back when it has paid', async 
   const at = ['--operator', server.url]
   const made = await command(inStation, 'device', 'create', 'carol', '--deposit', '10', ...at)
   t.equal(made.code, 0, made.errors)
-  writeFileSync(join(directory, 'hostapd.conf'), hostapdConf(server, AS_NAS))
   writeFileSync(join(directory, 'wired.conf'), wiredConf(directory, 'carol'))
   const sockets = join(directory, 'wpa')
   const wpa = (word: string) => must('wpa_cli', '-p', sockets, '-i', STATION_INTERFACE, word)
 
-  const hostapd = daemon(t, inAp, ['hostapd', '-t', join(directory, 'hostapd.conf')])
-  await waitFor(() => /AP-ENABLED/.test(hostapd()), 10_000, hostapd)
+  const hostapd = await startHostapd(t, inAp, directory, hostapdConf(server, AS_NAS))
   const flags = ['--wpa-control', sockets, '--interface', STATION_INTERFACE]
   const payer = startPayer(t, join(directory, 'carol'), flags, inStation)
   const story = () => `${JSON.stringify(payer.lines())}\n${payer.errors()}\n${hostapd()}`

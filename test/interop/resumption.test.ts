@@ -11,7 +11,14 @@ import { wpaSupplicantConf } from '../../certs/profiles/wpa_supplicant.ts'
 import { setDeviceKey } from '../../chain/calls.ts'
 import { readShiftBond, requestShift } from '../../chain/shift-calls.ts'
 import { advance, EPOCH_SECONDS } from '../../eap/ticket-keys.ts'
-import { daemon, hostapdConf, layCable, STATION_INTERFACE, wiredProfile } from './cable.ts'
+import {
+  daemon,
+  hostapdConf,
+  layCable,
+  STATION_INTERFACE,
+  startHostapd,
+  wiredProfile,
+} from './cable.ts'
 import { type Credential, forger, newP256 } from './forged.ts'
 import { openGate } from './gate.ts'
 import { startNode } from './node.ts'
@@ -273,18 +280,11 @@ t.test('wpa_supplicant resumes when it comes back', async (t) => {
     ...{ cwd: directory, env: { DATANET_PASSWORD: 'a wired password' } },
   })
   t.equal(made.code, 0, made.errors)
-  const hostapdPath = join(directory, 'hostapd.conf')
-  writeFileSync(hostapdPath, hostapdConf(server))
   const wiredPath = join(directory, 'wired.conf')
   const profile = readFileSync(join(directory, 'carol', 'wpa_supplicant.conf'), 'utf8')
   const control = join(directory, 'control')
   writeFileSync(wiredPath, `ctrl_interface=${control}\n${wiredProfile(profile)}`)
-  const hostapd = daemon(t, inAp, ['hostapd', '-t', hostapdPath])
-  await waitFor(
-    () => /AP-ENABLED/.test(hostapd()),
-    10_000,
-    () => `hostapd: ${hostapd()}`,
-  )
+  await startHostapd(t, inAp, directory, hostapdConf(server))
   const link = ['-i', STATION_INTERFACE, '-D', 'wired', '-c', wiredPath]
   const supplicant = daemon(t, inStation, ['wpa_supplicant', '-t', ...link])
   await waitFor(

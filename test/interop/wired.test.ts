@@ -4,7 +4,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { daemon, hostapdConf, layCable, STATION_INTERFACE, wiredProfile } from './cable.ts'
+import {
+  daemon,
+  hostapdConf,
+  layCable,
+  STATION_INTERFACE,
+  startHostapd,
+  wiredProfile,
+} from './cable.ts'
 import { datanet, run, startServer, temporaryDirectory, testConfig, waitFor } from './server.ts'
 
 t.test('hostapd and wpa_supplicant authenticate through our server', async (t) => {
@@ -18,18 +25,11 @@ t.test('hostapd and wpa_supplicant authenticate through our server', async (t) =
   })
   t.equal(made.code, 0, made.errors)
 
-  const hostapdPath = join(directory, 'hostapd.conf')
-  writeFileSync(hostapdPath, hostapdConf(server))
   const wifi = readFileSync(join(directory, 'carol', 'wpa_supplicant.conf'), 'utf8')
   const wiredPath = join(directory, 'wired.conf')
   writeFileSync(wiredPath, wiredProfile(wifi))
 
-  const hostapd = daemon(t, inAp, ['hostapd', '-t', hostapdPath])
-  await waitFor(
-    () => /AP-ENABLED/.test(hostapd()),
-    10_000,
-    () => `hostapd: ${hostapd()}`,
-  )
+  const hostapd = await startHostapd(t, inAp, directory, hostapdConf(server))
   const link = ['-i', STATION_INTERFACE, '-D', 'wired', '-c', wiredPath]
   const supplicant = daemon(t, inStation, ['wpa_supplicant', '-t', ...link])
   await waitFor(
