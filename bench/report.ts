@@ -176,7 +176,10 @@ function throughputTable(report: BenchReport): string {
 
 function memoryTable(report: BenchReport): string {
   const rows = [
-    ['server', 'TLS', 'KB each', 'further', 'ended', 'conversations', 'idle MB', 'children MB'],
+    [
+      ...['server', 'TLS', 'KB each', 'further', 'ended', 'batches', 'conversations'],
+      ...['idle MB', 'children MB'],
+    ],
   ]
   for (const sample of report.memory) {
     rows.push([
@@ -185,6 +188,7 @@ function memoryTable(report: BenchReport): string {
       figure(sample.halfOpenBytes / 1e3, 1),
       figure(sample.furtherBytes / 1e3, 1),
       figure(sample.endedBytes / 1e3, 1),
+      String(sample.endedBatches),
       String(sample.count),
       figure(sample.idleBytes / 1e6),
       figure(sample.childrenBytes / 1e6),
@@ -204,10 +208,11 @@ At most: what this project asks of itself, on a quiet machine and over 6 rounds 
 const memoryLegend = (settleMs: number): string =>
   `Memory: growth of the server's resident set (VmRSS, all of the process), divided by the number of
 conversations left after the first fragment of the server's flight. A process of its own for each
-line: warmed up, then the same number of whole conversations twice, then the half-open ones (KB
-each), then as many more (further: nothing the process had kept from before can hide those). Read
-after ${settleMs / 1000} s of rest each time, median of 9 readings. Ended: the control, growth per whole
-conversation in the second of the two batches before; it is not subtracted.
+line: warmed up, then batches of as many whole conversations until one adds next to nothing, 6 at
+most, then the half-open ones (KB each), then twice as many more (further: nothing the process had
+kept from before can hide those). Read after ${settleMs / 1000} s of rest each time, median of 9 readings. Ended:
+the control, growth per whole conversation in the last batch before; it is not subtracted. Where it
+is not small, the heap still grew and KB each is no more certain than that; further is the better one.
 `
 
 const RESUMED_LEGEND = `Resumed: each station offers the session of its last login; one of FreeRADIUS, which finds only those

@@ -59,10 +59,20 @@ t.test('a round in which not all were resumed is told and is in no ratio', async
 t.test('memory is told per conversation, with its control and its method', async (t) => {
   const sizes = { idleBytes: 90e6, childrenBytes: 0, halfOpenBytes: 39_960, furtherBytes: 41_000 }
   const memory = [
-    { server: 'Datanet', tls: '1.3', count: 2000, endedBytes: -50, ...sizes },
+    { server: 'Datanet', tls: '1.3', count: 2000, endedBytes: -50, endedBatches: 3, ...sizes },
   ] as const
   const text = reportText({ ...NOTHING, memory, faults: ['hostapd was left out: not there'] })
-  t.same(lineOf(text, 'Datanet'), ['Datanet', '1.3', '40.0', '41.0', '-0.1', '2000', '90', '0'])
+  t.same(lineOf(text, 'Datanet'), [
+    'Datanet',
+    '1.3',
+    '40.0',
+    '41.0',
+    '-0.1',
+    '3',
+    '2000',
+    '90',
+    '0',
+  ])
   t.match(text, 'after 10 s of rest')
   t.match(text, 'FAILED: hostapd was left out: not there')
 })
