@@ -154,7 +154,7 @@ function ratioTable(samples: readonly CpuSample[], comparisons: readonly Compari
       ])
     }
   }
-  return table('Ratios of CPU', rows)
+  return rows.length > 1 ? table('Ratios of CPU', rows) : ''
 }
 
 function throughputTable(report: BenchReport): string {
