@@ -9,12 +9,13 @@ export const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   ethereum: [],
   certs: ['ethereum'],
   accounting: ['ethereum'],
+  attestation: ['ethereum'],
   chain: ['ethereum'],
   config: ['ethereum', 'accounting (types)'],
   device: ['certs', 'chain', 'ethereum'],
   // The same keystore, errors and bounded HTTP as a device's; nothing of certificates.
   merchant: ['chain', 'ethereum', 'device'],
-  server: ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'chain', 'config'],
+  server: ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'attestation', 'chain', 'config'],
   setup: [],
 }
 
@@ -29,7 +30,7 @@ export const ROOMS = [...Object.keys(IMPORTS), ...JOINING]
 /**
  * Rooms without I/O, and the files in them that have a reason to need more of Node than its hashes.
  */
-const PURE = ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'config']
+const PURE = ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'attestation', 'config']
 const PURE_EXCEPT: Readonly<Record<string, RegExp>> = {
   'accounting/store-sqlite.ts': /^node:sqlite$/,
   'eap/native.ts': /^node:(fs|os|process|url)$/,
