@@ -105,10 +105,10 @@ function pathLengthOf(basicConstraints: Buffer | undefined): number | undefined 
 export function readCertificate(der: Buffer): Certificate | undefined {
   try {
     const x509 = new X509Certificate(der)
-    // OpenSSL reads past trailing octets and odd spellings: what it read must be what came.
-    if (!x509.raw.equals(der) || x509.publicKey.type !== 'public') return undefined
+    if (x509.publicKey.type !== 'public') return undefined
     // RFC 5280 §4.1.2.2: serial numbers are positive.
     if (!/^[0-9A-F]+$/.test(x509.serialNumber)) return undefined
+    // OpenSSL reads PEM, past trailing octets and odd spellings as well: extensionsOf does not.
     const { extensions, critical } = extensionsOf(der)
     const pathLength = pathLengthOf(extensions.get(BASIC_CONSTRAINTS))
     return { x509, extensions, critical, pathLength }

@@ -224,6 +224,20 @@ t.test('the description is in the leaf and nowhere else', async (t) => {
   t.equal(outcome(usual({ ...leafOf({}), key: p384 })), 'weak-key', 'a key on another curve')
 })
 
+t.test('X.690 §10: one certificate in its only spelling, and nothing else', async (t) => {
+  const chain = madeChain(...usual(leafOf({})))
+  const [leaf = Buffer.alloc(0), ...above] = chain
+  const rest = above.map((der) => der.toString('base64url'))
+  const expected = { challenge: CHALLENGE, nowSeconds: NOW }
+  const pem = `-----BEGIN CERTIFICATE-----\n${leaf.toString('base64')}\n-----END CERTIFICATE-----\n`
+  const longer = Buffer.concat([Buffer.from('308300', 'hex'), leaf.subarray(2)])
+  for (const der of [Buffer.concat([leaf, Buffer.of(0)]), Buffer.from(pem), longer]) {
+    const evidence = { x5c: [der.toString('base64url'), ...rest] }
+    const verdict = verifyAndroidKey(evidence, expected, policyOf([rootOf(chain)]))
+    t.match(verdict, { ok: false, reason: 'malformed' }, der.toString('hex', 0, 5))
+  }
+})
+
 t.test('RFC 5280 §6.1: who may issue, how deep, and when', async (t) => {
   const leaf = leafOf({})
   const extensions = leaf.extensions ?? []
