@@ -129,7 +129,7 @@ export function encodeReport(report: UsageReport): Buffer {
 /** What ECDSA with SHA-256 is over. */
 export const reportMessage = (octets: Buffer): Buffer => Buffer.concat([LABEL, octets])
 
-/** SHA-256 of that: for signers that take a hash (TPM2_Sign), and App Attest's clientDataHash. */
+/** SHA-256 of that, for signers that take a hash: TPM2_Sign, and App Attest's clientDataHash. */
 export const reportHash = (message: Buffer): Buffer => createHash('sha256').update(message).digest()
 
 /** The evidence of a report; `octets` are those of encodeReport. */
@@ -176,11 +176,14 @@ export const signedBy =
   ({ message, proof }) =>
     proof.form === 'signature' && signatureHolds(meteringKey, message, proof.octets)
 
-/** For a key of App Attest, whose verifier is given: true where the assertion is of that hash. */
+/**
+ * For a key of App Attest, whose verifier is given: true where the assertion is over these octets,
+ * which the app passes the SHA-256 of to generateAssertion. Its counter is for the verifier.
+ */
 export const assertedBy =
-  (holds: (assertion: Buffer, clientDataHash: Buffer) => boolean): ProofCheck =>
+  (holds: (assertion: Buffer, clientData: Buffer) => boolean): ProofCheck =>
   ({ message, proof }) =>
-    proof.form === 'assertion' && holds(proof.octets, reportHash(message))
+    proof.form === 'assertion' && holds(proof.octets, message)
 
 function problemOf(
   { report }: SignedReport,
