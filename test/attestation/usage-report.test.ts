@@ -151,6 +151,10 @@ t.test('the form with an assertion: a verifier is given', async (t) => {
   t.equal(outcome(evidence, asserted), 'ok, gap 0')
   t.equal(outcome(evidence, { ...asserted, isProven: assertedBy(() => false) }), 'bad-signature')
   t.equal(outcome(evidence), 'bad-signature', 'the key is not of App Attest')
+  const { report, signature } = evidenceOf(good) as { report: string; signature: string }
+  t.equal(outcome({ report, assertion: signature }), 'bad-signature', 'a signature as assertion')
+  const believing = { ...expected, isProven: assertedBy(() => true) }
+  t.equal(outcome({ report, signature }, believing), 'bad-signature', 'and the other way round')
   t.equal(outcome(evidenceOf(good), asserted), 'bad-signature', 'the key is of App Attest')
 })
 
@@ -170,7 +174,7 @@ t.test('what is not of the form is malformed', async (t) => {
       { report: '', signature },
     ],
     ...[
-      { report: report.slice(4), signature },
+      { report: report.slice(0, -4), signature },
       { report: `${report}AAAA`, signature },
     ],
     ...[
@@ -190,7 +194,13 @@ t.test('what has no octets is not encoded', async (t) => {
   const cases: readonly Partial<UsageReport>[] = [
     ...[{ session: 'AB'.repeat(16) }, { session: '' }, { nonce: Buffer.alloc(15) }],
     ...[{ sequence: 0 }, { sequence: 2 ** 32 }, { sequence: 1.5 }],
-    ...[{ time: -1 }, { time: 2 ** 32 }, { inputOctets: -1n }, { outputOctets: 2n ** 64n }],
+    ...[
+      { time: -1 },
+      { time: 2 ** 32 },
+      { time: 1.5 },
+      { inputOctets: -1n },
+      { outputOctets: 2n ** 64n },
+    ],
   ]
   for (const changes of cases) {
     t.throws(() => encodeReport({ ...good, ...changes }), { name: 'RangeError' })
