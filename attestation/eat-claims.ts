@@ -187,6 +187,8 @@ export function claimsOfCbor(claims: unknown): EatClaims | undefined {
     return psaClaims(claims, PSA_LEGACY_PROFILE, true)
   }
   if (profile === PSA_PROFILE) return psaClaims(claims, PSA_PROFILE, false)
+  // The old form has a label of its own for its name: under this one it is neither form.
+  if (profile === PSA_LEGACY_PROFILE) return undefined
   return eatClaims((name) => claims.get(LABELS[name]), {
     octets: (value) => (isBytes(value) ? value : undefined),
     debug: (value) => (typeof value === 'number' ? DEBUG[value] : undefined),
@@ -199,8 +201,9 @@ export function claimsOfCbor(claims: unknown): EatClaims | undefined {
 /** The claims of a JWT, likewise; octets are base64url there (RFC 9711 §4). */
 export function claimsOfJson(claims: Readonly<Record<string, unknown>>): EatClaims | undefined {
   const get = (name: Name): unknown => (Object.hasOwn(claims, name) ? claims[name] : undefined)
-  // RFC 9783 §5.1: PSA's profile is CBOR only.
-  if (get('eat_profile') === PSA_PROFILE) return undefined
+  // RFC 9783 §5.1: PSA's profiles are CBOR only.
+  const profile = get('eat_profile')
+  if (profile === PSA_PROFILE || profile === PSA_LEGACY_PROFILE) return undefined
   return eatClaims(get, {
     octets: (value) => octetsOf(value, 88),
     debug: (value) => (typeof value === 'string' && DEBUG.includes(value) ? value : undefined),

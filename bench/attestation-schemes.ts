@@ -4,12 +4,15 @@
 import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { CompactEncrypt } from 'jose'
 import { boundNonce, verifyEat } from '../attestation/eat.ts'
-import { pointOfJwk } from '../attestation/p256.ts'
+import { pointOfJwk, publicKeyOf } from '../attestation/p256.ts'
 import type { Expected, Verdict } from '../attestation/verifier.ts'
 import {
   makeCwt,
+  makeJwt,
   type PsaVector,
+  pointOfVector,
   privateKey,
   publicOf,
   vector,
@@ -148,12 +151,50 @@ async function tpmSlot(): Promise<Slot | undefined> {
   }
 }
 
+/** No token with its keys is published: one is made as Google makes them, for keys of ours. */
+async function playIntegritySlot(): Promise<Slot | undefined> {
+  const exported = await exportsOf('play-integrity')
+  const verify = exported?.['verifyPlayIntegrity'] as Verifier | undefined
+  const playNonce = exported?.['playNonce'] as
+    | ((challenge: Buffer, publicKey: Buffer) => string)
+    | undefined
+  if (verify === undefined || playNonce === undefined) return undefined
+  const { privateKeyJwk } = vector<PsaVector>('psa-rfc9783.json')
+  const publicKey = pointOfVector(privateKeyJwk)
+  const [challenge, decryptionKey] = [Buffer.alloc(32, 5), Buffer.alloc(32, 6)]
+  const nowSeconds = secondsOf('2026-01-01')
+  const [packageName, signer] = ['org.example.datanet', Buffer.alloc(32, 7)]
+  const app = { packageName, certificateSha256Digest: [base64url(signer)] }
+  const request = { requestPackageName: packageName, nonce: playNonce(challenge, publicKey) }
+  const payload = {
+    requestDetails: { ...request, timestampMillis: `${nowSeconds * 1000}` },
+    appIntegrity: { appRecognitionVerdict: 'PLAY_RECOGNIZED', ...app, versionCode: '1' },
+    deviceIntegrity: { deviceRecognitionVerdict: ['MEETS_DEVICE_INTEGRITY'] },
+    accountDetails: { appLicensingVerdict: 'LICENSED' },
+  }
+  const signed = Buffer.from(makeJwt(payload, privateKey(privateKeyJwk)))
+  const token = await new CompactEncrypt(signed)
+    .setProtectedHeader({ alg: 'A256KW', enc: 'A256GCM' })
+    .encrypt(decryptionKey)
+  const policy = {
+    ...{ decryptionKey, verificationKey: publicKeyOf(publicKey) },
+    apps: [{ packageName, signerSha256: [signer.toString('hex')] }],
+    ...{ device: 'device', ageMaxSeconds: 600 },
+  }
+  return {
+    name: 'play-integrity, made here',
+    evidence: { token, publicKey: base64url(publicKey) },
+    verify: (evidence) => verify(evidence, { challenge, nowSeconds }, policy),
+  }
+}
+
 /** All that are there, and the names of those that are not. */
 export async function schemeSlots(): Promise<{ slots: Slot[]; missing: string[] }> {
   const optional = [
     ['tpm', await tpmSlot()],
     ['app-attest', await appAttestSlot()],
     ['android-key', await androidKeySlot()],
+    ['play-integrity', await playIntegritySlot()],
   ] as const
   const missing = optional.filter(([, slot]) => slot === undefined).map(([name]) => name)
   return { slots: [psaSlot(), ...optional.flatMap(([, slot]) => slot ?? [])], missing }

@@ -5,7 +5,7 @@ import { encode } from 'cborg'
 import fc from 'fast-check'
 import t from 'tap'
 import { type EatPolicy, verifyEat } from '../../attestation/eat.ts'
-import { PSA_PROFILE } from '../../attestation/eat-claims.ts'
+import { PSA_LEGACY_PROFILE, PSA_PROFILE } from '../../attestation/eat-claims.ts'
 import { type PublicJwk, pointOfJwk } from '../../attestation/p256.ts'
 import {
   type CwtParts,
@@ -175,8 +175,12 @@ t.test('RFC 7515: how a JWT may be put together', async (t) => {
   const odd = [`${head}.${payload}`, `${token}.`, `${token}=`, `.${payload}.${signature}`, '..']
   for (const text of odd)
     t.equal(outcome({ form: 'jwt', token: text }), 'malformed', text.slice(-9))
-  const psa = { ...policy, profiles: [PSA_PROFILE] }
-  t.equal(outcome(jwt({ eat_profile: PSA_PROFILE }), psa), 'malformed', 'RFC 9783 §5.1: CBOR only')
+  const psa = { ...policy, profiles: [PSA_PROFILE, PSA_LEGACY_PROFILE] }
+  for (const profile of psa.profiles) {
+    const evidence = jwt({ eat_profile: profile })
+    t.equal(outcome(evidence, psa), 'malformed', 'RFC 9783 §5.1: CBOR only')
+    t.equal(outcome(cwt({ 265: profile }), psa), 'malformed', 'and with the claims of PSA only')
+  }
   const list = makeJwt([claimsJson()], signing, header)
   t.equal(outcome({ form: 'jwt', token: list }), 'malformed', 'claims in a list')
 })
