@@ -196,13 +196,15 @@ const hashOf = (key: KeyObject): string =>
     .update(key.export({ format: 'der', type: 'spki' }))
     .digest('hex')
 
-/** TCG EK Credential Profile §3.2.9: the certificate names it as id: and four octets in hex. */
+/**
+ * TCG EK Credential Profile §3.2.9: id: and four octets in hex. OpenSSL prints the attribute by its
+ * name or, where it is older, by its number.
+ */
 function manufacturerOf({ subjectAltName = '' }: X509Certificate): string {
-  const hex = /2\.23\.133\.2\.1\s*=\s*id:([0-9A-Fa-f]{8})/.exec(subjectAltName)?.[1] ?? ''
-  return Buffer.from(hex, 'hex')
-    .toString('latin1')
-    .replace(/[^ -~]/g, '')
-    .trim()
+  const attribute = /(?:tcg-at-tpmManufacturer|2\.23\.133\.2\.1)=id:([0-9A-Fa-f]{8})/
+  const octets = Buffer.from(attribute.exec(subjectAltName)?.[1] ?? '', 'hex')
+  const letters = octets.toString('latin1').replaceAll('\0', ' ').trim()
+  return /^[!-~ ]*$/.test(letters) ? letters : octets.toString('hex')
 }
 
 function endorsedByChain(

@@ -197,9 +197,11 @@ async function certify(tools: TpmTools, challenge: Buffer): Promise<TpmSigned> {
   const command = await tools.write('command', certifyCommand(challenge))
   await tools.run('send', '-o', tools.path('response'), command)
   const response = await tools.read('response')
-  // Tag, length, response code, length of the parameters.
-  const code = response.length >= 14 ? response.readUInt32BE(6) : -1
-  if (code !== 0) throw new DeviceError('unavailable', `TPM2_Certify failed: ${hex(code >>> 0)}`)
+  // Tag, length, response code; where that is 0, the length of the parameters and they.
+  const code = response.length >= 10 ? response.readUInt32BE(6) : -1
+  if (code !== 0 || response.length < 14) {
+    throw new DeviceError('unavailable', `TPM2_Certify failed: ${hex(code >>> 0)}`)
+  }
   const parameters = response.subarray(14, 14 + response.readUInt32BE(10))
   const end = 2 + parameters.readUInt16BE(0)
   return { attest: text(parameters.subarray(2, end)), signature: text(parameters.subarray(end)) }

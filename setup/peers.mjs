@@ -36,6 +36,9 @@ const PEERS = [
   { command: 'busybox', package: 'busybox-static' },
   { command: 'iw', package: 'iw' },
   { command: 'xz', package: 'xz-utils' },
+  { command: 'swtpm', package: 'swtpm' },
+  { command: 'swtpm_setup', package: 'swtpm-tools' },
+  { command: 'tpm2_activatecredential', package: 'tpm2-tools' },
 ]
 
 // Debian asks this file before it starts a service while installing; 101 is "forbidden"
