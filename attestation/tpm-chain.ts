@@ -1,7 +1,7 @@
 // From the certificate of a TPM's endorsement key to a root that the operator trusts: issuers,
-// signatures, dates, purposes. Pure: fetches no issuer and no revocation list. What is critical in
-// such certificates (the TPM's model as a name, TCG EK Credential Profile §3.2.9) is no matter here,
-// so no extension is refused for being unknown. Called by tpm-credential.ts.
+// signatures, dates, purposes. Pure: fetches no issuer and no revocation list. What is critical
+// in such certificates (the TPM's model as a name, TCG EK Credential Profile §3.2.9) is no
+// matter here, so no extension is refused for being unknown. Called by tpm-credential.ts.
 
 import { X509Certificate } from 'node:crypto'
 import type { Refused } from './verifier.ts'
@@ -79,13 +79,16 @@ function signedBy(certificate: X509Certificate, issuer: X509Certificate): 'yes' 
   }
 }
 
+const hashOf = ({ fingerprint256 }: X509Certificate): string =>
+  fingerprint256.replaceAll(':', '').toLowerCase()
+
 function dates(certificate: X509Certificate, nowSeconds: number): Refused | undefined {
   const now = nowSeconds * 1000
   const from = certificate.validFromDate.getTime()
   const to = certificate.validToDate.getTime()
   // A date that cannot be read is NaN, which is neither.
   if (now >= from && now <= to) return undefined
-  return refused('expired', `not valid now: ${certificate.subject.replaceAll('\n', ', ')}`)
+  return refused('expired', `certificate ${hashOf(certificate)} is not valid now`)
 }
 
 /** What each certificate of a chain must be by itself; `isFirst`: the endorsement key's. */
@@ -95,7 +98,7 @@ function alone(
   policy: ChainPolicy,
   nowSeconds: number,
 ): Refused | undefined {
-  const hash = certificate.fingerprint256.replaceAll(':', '').toLowerCase()
+  const hash = hashOf(certificate)
   if (policy.revoked?.has(hash)) return refused('revoked', `certificate ${hash}`)
   if (!SIGNATURES.includes(certificate.signatureAlgorithmOid)) {
     return refused('bad-chain', `signature algorithm ${certificate.signatureAlgorithmOid}`)

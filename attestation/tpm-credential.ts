@@ -2,7 +2,8 @@
 // opens, and only while it holds a certain attestation key (TCG TPM 2.0 Library, Part 1 §24:
 // TPM2_MakeCredential, done here in software). Refuses endorsement keys that no pinned root has
 // signed, and attestation keys that would sign whatever they are given. Pure; OpenSSL draws the
-// padding of RSA-OAEP and the one-time key of ECDH itself. Called by server/; tpm.ts is what follows.
+// padding of RSA-OAEP and the one-time key of ECDH itself. Called by server/; tpm.ts is what
+// follows.
 
 import {
   constants,
@@ -46,9 +47,9 @@ export interface TpmKept {
   readonly secret: Buffer
   /** TPM2B_PUBLIC of the attestation key. */
   readonly akPublic: Buffer
-  /** SHA-256 (hex) of the endorsement key's SubjectPublicKeyInfo: one TPM, however often it enrols. */
+  /** SHA-256 (hex) of the endorsement key's SubjectPublicKeyInfo: the same for all of a TPM. */
   readonly endorsementKey: string
-  /** The manufacturer's four letters, as in its certificate; '' where that does not say. */
+  /** The manufacturer's letters, else its number in hex; '' where no certificate says. */
   readonly manufacturer: string
 }
 
@@ -72,8 +73,18 @@ interface Endorsement {
   readonly aesBits: 128 | 256
 }
 
+/** Undefined: of a kind that OpenSSL does not know. */
+function keyOfCertificate(certificate: X509Certificate): KeyObject | undefined {
+  try {
+    return certificate.publicKey
+  } catch {
+    return undefined
+  }
+}
+
 /** Undefined: a kind of key that none of the templates we know has. */
-function endorsementOf(key: KeyObject): Endorsement | undefined {
+function endorsementOf(key: KeyObject | undefined): Endorsement | undefined {
+  if (key === undefined) return undefined
   const { modulusLength, publicExponent, namedCurve } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'rsa') {
     const isTemplate = modulusLength === 2048 && publicExponent === 65_537n
@@ -214,7 +225,7 @@ function endorsedByChain(
 ): Endorsed | Refused {
   const certificate = endorsedBy(chain, policy, nowSeconds)
   if (!(certificate instanceof X509Certificate)) return certificate
-  const endorsement = endorsementOf(certificate.publicKey)
+  const endorsement = endorsementOf(keyOfCertificate(certificate))
   if (endorsement === undefined)
     return refused('bad-chain', 'the endorsement key is of no template')
   const { key } = endorsement
@@ -224,7 +235,7 @@ function endorsedByChain(
 function endorsedByOperator(octets: Buffer, policy: TpmPolicy): Endorsed | Refused {
   const area = readTpm2bPublic(octets)
   const key = area === undefined ? undefined : keyOfPublic(area)
-  const endorsement = key === undefined ? undefined : endorsementOf(key)
+  const endorsement = endorsementOf(key)
   if (area === undefined || endorsement === undefined) {
     return refused('malformed', 'the endorsement key cannot be read')
   }

@@ -1,5 +1,5 @@
-// JSON of a TPM's evidence, strictly: exactly the fields named, octets as base64url of one spelling.
-// Pure. Called by tpm-credential.ts and tpm.ts.
+// JSON of a TPM's evidence, strictly: exactly the fields named, octets as base64url of one
+// spelling. Pure. Called by tpm-credential.ts and tpm.ts.
 
 /** The object, if it has all of `names`, any of `optional` and nothing else. */
 export function fieldsOf(

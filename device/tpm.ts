@@ -1,7 +1,7 @@
-// A metering key in this machine's TPM 2.0, by the programs of tpm2-tools: made once and kept in the
-// TPM at two persistent handles, shown to an operator in two steps, used to sign digests. Holds no
-// key and no secret itself. The TPM's owner and endorsement hierarchies must have no password.
-// Called by the device's program.
+// A metering key in this machine's TPM 2.0, by the programs of tpm2-tools: made once and kept in
+// the TPM at two persistent handles, shown to an operator in two steps, used to sign digests.
+// Holds no key and no secret itself. The TPM's owner and endorsement hierarchies must have no
+// password. Called by the device's program.
 
 import { DeviceError } from './error.ts'
 import { type TpmTools, useTpm } from './tpm-tools.ts'
@@ -41,8 +41,8 @@ export interface DeviceTpm {
   firstStep(): Promise<TpmFirstStep>
   /**
    * `credential` is the operator's answer; `challenge` has 32 octets. With `registers`, a quote of
-   * these of the SHA-256 bank. Throws DeviceError 'unavailable' where the credential is not for this
-   * TPM and its attestation key.
+   * these of the SHA-256 bank. Throws DeviceError 'unavailable' where the credential is not for
+   * this TPM and its attestation key.
    */
   secondStep(
     credential: { readonly idObject: string; readonly encryptedSecret: string },
@@ -141,7 +141,7 @@ async function ownCertificate(tools: TpmTools, kind: 'rsa' | 'ecc'): Promise<Buf
   return derOf(await tools.read('certificate'))
 }
 
-/** TPM2_ActivateCredential; the endorsement key's policy asks for its hierarchy's password: none. */
+/** TPM2_ActivateCredential; the key's policy asks for its hierarchy's password, which is empty. */
 async function activate(
   tools: TpmTools,
   kind: 'rsa' | 'ecc',

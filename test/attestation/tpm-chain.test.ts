@@ -1,0 +1,97 @@
+// Chains of endorsement certificates: two of STMicroelectronics' TPMs to the pinned authorities,
+// and the same broken in every way that has a reason.
+
+import { createHash, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { TPM_VENDOR_ROOTS } from '../../attestation/roots/tpm.ts'
+import { type ChainPolicy, endorsedBy, readTpmRoots } from '../../attestation/tpm-chain.ts'
+import { makeTpmCredential } from '../../attestation/tpm-credential.ts'
+import { certificates, recorded, text } from './tpm-recorded.ts'
+
+const in2020 = Date.UTC(2020, 0, 1) / 1000
+const files = TPM_VENDOR_ROOTS.map((pem, at) => ({ name: `${at}`, content: Buffer.from(pem) }))
+const { roots } = readTpmRoots(files)
+const [rsaEk, rsaIssuer] = certificates('st-rsa.pem') as [Buffer, Buffer]
+const [eccEk, eccIssuer] = certificates('st-ecc.pem') as [Buffer, Buffer]
+
+const reason = (chain: Buffer[], policy: ChainPolicy = { roots }, now = in2020) => {
+  const found = endorsedBy(chain, policy, now)
+  return found instanceof X509Certificate ? 'accepted' : found.reason
+}
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+
+t.test('pinned authorities are what their comments say', async (t) => {
+  const source = new URL('../../attestation/roots/tpm.ts', import.meta.url)
+  const comments = readFileSync(source, 'utf8').match(/^\/\/ SHA-256 [0-9a-f]{64}$/gm) ?? []
+  const hashes = roots.map(({ raw }) => `// SHA-256 ${sha256(raw)}`)
+  t.same(comments.toSorted(), hashes.toSorted())
+  t.equal(roots.length, TPM_VENDOR_ROOTS.length)
+  for (const root of roots) t.ok(root.ca && root.validToDate.getTime() > Date.UTC(2035, 0, 1))
+})
+
+t.test("endorsement certificates of STMicroelectronics' TPMs, RSA and P-256", async (t) => {
+  t.equal(reason([rsaEk, rsaIssuer]), 'accepted')
+  t.equal(reason([eccEk, eccIssuer]), 'accepted')
+  const { akPublic } = recorded('rsa').first
+  for (const chain of [
+    [rsaEk, rsaIssuer],
+    [eccEk, eccIssuer],
+  ]) {
+    const evidence = { ekCertificates: chain.map(text), akPublic }
+    const made = makeTpmCredential(evidence, Buffer.alloc(64, 7), { roots }, in2020)
+    if (!made.ok) throw new Error(made.detail)
+    t.equal(made.kept.manufacturer, 'STM', 'of critical names, as the profile has them')
+  }
+  const pinned = { roots: [new X509Certificate(rsaIssuer)] }
+  t.equal(reason([rsaEk], pinned), 'accepted', 'an intermediate may be pinned')
+  t.equal(reason([rsaEk, rsaIssuer], pinned), 'accepted', 'and come along')
+})
+
+t.test('chains that are refused', async (t) => {
+  const root = roots.find(({ subject }) => subject.includes('STM TPM EK Root CA'))?.raw
+  if (root === undefined) throw new Error('no root')
+  const altered = (der: Buffer, at: number) => {
+    const copy = Buffer.from(der)
+    copy.writeUInt8((copy.at(at) ?? 0) ^ 1, at < 0 ? copy.length + at : at)
+    return copy
+  }
+  const table: readonly [name: string, reason: string, Buffer[], number?][] = [
+    ['with the root', 'accepted', [rsaEk, rsaIssuer, root]],
+    ['nothing', 'malformed', []],
+    ['no issuer', 'unpinned-root', [rsaEk]],
+    ['the issuer of others', 'bad-chain', [rsaEk, eccIssuer]],
+    ['an authority for a TPM', 'bad-chain', [rsaIssuer]],
+    ['the root for a TPM', 'bad-chain', [root]],
+    ['a TPM for an issuer', 'bad-chain', [rsaEk, eccEk]],
+    ['one more', 'bad-chain', [rsaEk, rsaIssuer, eccIssuer]],
+    ['two more', 'bad-chain', [rsaEk, rsaIssuer, root, root]],
+    ['octets after it', 'malformed', [Buffer.concat([rsaEk, Buffer.of(0xff)]), rsaIssuer]],
+    ['its signature', 'bad-signature', [altered(rsaEk, -1), rsaIssuer]],
+    ["its issuer's signature", 'bad-signature', [rsaEk, altered(rsaIssuer, -1)]],
+    ['after 2028', 'expired', [rsaEk, rsaIssuer], Date.UTC(2029, 0, 1) / 1000],
+    ['before 2018', 'expired', [rsaEk, rsaIssuer], Date.UTC(2017, 0, 1) / 1000],
+  ]
+  for (const [name, wanted, chain, now] of table) {
+    t.equal(reason(chain, { roots }, now ?? in2020), wanted, name)
+  }
+  t.equal(reason([rsaEk, rsaIssuer], { roots: [] }), 'unpinned-root')
+  for (const der of [rsaEk, rsaIssuer]) {
+    const revoked = new Set([sha256(der)])
+    t.equal(reason([rsaEk, rsaIssuer], { roots, revoked }), 'revoked')
+  }
+})
+
+t.test('files of an operator: PEM of one or many, DER, and what is neither', async (t) => {
+  const pem = (der: Buffer) => new X509Certificate(der).toString()
+  const both = Buffer.from(`a note\n${pem(rsaIssuer)}${pem(eccIssuer)}`)
+  const found = readTpmRoots([
+    { name: 'both.pem', content: both },
+    { name: 'one.cer', content: rsaIssuer },
+    { name: 'a-tpm.pem', content: Buffer.from(pem(rsaEk)) },
+    { name: 'note.txt', content: Buffer.from('nothing') },
+    { name: 'empty', content: Buffer.alloc(0) },
+  ])
+  t.equal(found.roots.length, 3)
+  t.same(found.wrong, ['a-tpm.pem', 'note.txt', 'empty'])
+})
