@@ -1,12 +1,12 @@
 // From the certificate of a TPM's endorsement key to a root that the operator trusts: issuers,
 // signatures, dates, purposes. Pure: fetches no issuer and no revocation list. What is critical
-// in such certificates (the TPM's model as a name, TCG EK Credential Profile §3.2.9) is no
+// in such certificates (the TPM's model as a name, TCG EK Credential Profile §3.2) is no
 // matter here, so no extension is refused for being unknown. Called by tpm-credential.ts.
 
 import { X509Certificate } from 'node:crypto'
 import type { Refused } from './verifier.ts'
 
-// TCG EK Credential Profile §3.2.16: tcg-kp-EKCertificate.
+// TCG EK Credential Profile §3.2: tcg-kp-EKCertificate.
 const EK_PURPOSE = '2.23.133.8.1'
 // RSA and ECDSA with SHA-256, SHA-384 or SHA-512 (RFC 4055 §5, RFC 5758 §3.2): SHA-1 can be forged.
 const SIGNATURES = [

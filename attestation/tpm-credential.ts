@@ -208,7 +208,7 @@ const hashOf = (key: KeyObject): string =>
     .digest('hex')
 
 /**
- * TCG EK Credential Profile §3.2.9: id: and four octets in hex. OpenSSL prints the attribute by its
+ * TCG EK Credential Profile §3.2: id: and four octets in hex. OpenSSL prints the attribute by its
  * name or, where it is older, by its number.
  */
 function manufacturerOf({ subjectAltName = '' }: X509Certificate): string {

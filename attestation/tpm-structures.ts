@@ -25,7 +25,7 @@ const CURVES: ReadonlyMap<number, TpmCurve> = new Map([
 const TPM_GENERATED = 0xff544347
 const ST_ATTEST_CERTIFY = 0x8017
 const ST_ATTEST_QUOTE = 0x8018
-// A PCR bank has 24 registers on every platform that is sold (PC Client Platform TPM Profile §4.6),
+// A PCR bank has 24 registers on every platform that is sold (PC Client Platform TPM Profile),
 // and an implementation has at most a handful of banks.
 const PCR_OCTETS_MAX = 4
 const PCR_BANKS_MAX = 8
@@ -77,7 +77,7 @@ export interface EccUnique {
   readonly y: Buffer
 }
 
-/** A TPMS_ATTEST (Part 2 §10.12.8) of a key or of registers. */
+/** A TPMS_ATTEST (Part 2 §10.12) of a key or of registers. */
 export type TpmAttest = TpmCertify | TpmQuote
 
 interface AttestHead {

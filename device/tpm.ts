@@ -54,7 +54,7 @@ export interface DeviceTpm {
 }
 
 // Within the owner's persistent range, 0x81000000 to 0x817fffff (TCG Registry of Reserved TPM 2.0
-// Handles §2.3.1), away from its beginning, where other programs keep their storage keys.
+// Handles), away from its beginning, where other programs keep their storage keys.
 const AK = 0x8100da7a
 const METERING = 0x8100da7b
 // TCG EK Credential Profile §2.2.1.4: where a TPM keeps its certificates.
@@ -223,13 +223,16 @@ async function quote(
 
 /** r ‖ s of a TPMT_SIGNATURE: algorithm, hash, then two numbers with their lengths. */
 function numbersOf(signature: Buffer): Buffer {
-  const rEnd = 6 + signature.readUInt16BE(4)
+  const rEnd = signature.length < 6 ? 0 : 6 + signature.readUInt16BE(4)
   const r = signature.subarray(6, rEnd)
   const s = signature.subarray(rEnd + 2)
-  const padded = Buffer.alloc(64)
-  r.copy(padded, 32 - r.length)
-  s.copy(padded, 64 - s.length)
-  return padded
+  if (r.length === 0 || r.length > 32 || s.length === 0 || s.length > 32) {
+    throw new DeviceError('unavailable', 'the TPM made no P-256 signature')
+  }
+  const numbers = Buffer.alloc(64)
+  r.copy(numbers, 32 - r.length)
+  s.copy(numbers, 64 - s.length)
+  return numbers
 }
 
 async function signDigest(tools: TpmTools, digest: Buffer): Promise<Buffer> {

@@ -303,6 +303,12 @@ t.test("Debian's tpm2_certify answers no challenge: its qualifying data is fixed
 t.test('a TPM that is not there, and handles of another program', async (t) => {
   const nowhere = { tcti: `swtpm:path=${tpm.at('nobody')}`, endorsement: 'rsa' } as const
   await t.rejects(openTpm(nowhere), { name: 'DeviceError', code: 'unavailable' })
+  const { PATH } = process.env
+  process.env['PATH'] = tpm.at('no-programs')
+  const uninstalled = { name: 'DeviceError', message: /install tpm2-tools/ }
+  await t.rejects(openTpm(nowhere), uninstalled).finally(() => {
+    process.env['PATH'] = PATH
+  })
   await tpm.tool('evictcontrol', '-C', 'o', '-c', '0x8100da7b')
   await tpm.tool('evictcontrol', '-C', 'o', '-c', tpm.at('parent'), '0x8100da7b')
   await tpm.tool('flushcontext', '-t')
