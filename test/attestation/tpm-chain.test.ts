@@ -7,7 +7,7 @@ import t from 'tap'
 import { TPM_VENDOR_ROOTS } from '../../attestation/roots/tpm.ts'
 import { type ChainPolicy, endorsedBy, readTpmRoots } from '../../attestation/tpm-chain.ts'
 import { makeTpmCredential } from '../../attestation/tpm-credential.ts'
-import { certificates, recorded, text } from './tpm-recorded.ts'
+import { certificates, octets, recorded, text } from './tpm-recorded.ts'
 
 const in2020 = Date.UTC(2020, 0, 1) / 1000
 const files = TPM_VENDOR_ROOTS.map((pem, at) => ({ name: `${at}`, content: Buffer.from(pem) }))
@@ -81,6 +81,28 @@ t.test('chains that are refused', async (t) => {
     t.equal(reason([rsaEk, rsaIssuer], { roots, revoked }), 'revoked')
   }
 })
+
+t.test(
+  'certificates that a pinned root did sign, and that are not what they should be',
+  async (t) => {
+    const file = new URL('../vectors/attestation/tpm/broken.json', import.meta.url)
+    const made = JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>
+    const der = (name: string) => octets(made[name] ?? '')
+    const policy = { roots: [new X509Certificate(der('root'))] }
+    const now = Date.UTC(2026, 11, 1) / 1000
+    const table: readonly [names: string[], reason: string, now?: number][] = [
+      [['good'], 'accepted'],
+      [['authority'], 'bad-chain'],
+      [['purposeless'], 'bad-chain'],
+      [['sha1'], 'bad-chain'],
+      [['underLeaf', 'inter'], 'bad-chain'],
+      [['good'], 'expired', now + 60 * 86_400],
+    ]
+    for (const [names, wanted, at] of table) {
+      t.equal(reason(names.map(der), policy, at ?? now), wanted, `${names} at ${at ?? now}`)
+    }
+  },
+)
 
 t.test('files of an operator: PEM of one or many, DER, and what is neither', async (t) => {
   const pem = (der: Buffer) => new X509Certificate(der).toString()
