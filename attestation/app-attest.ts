@@ -7,7 +7,8 @@
 
 import { createHash, verify, type X509Certificate } from 'node:crypto'
 import { decode } from 'cborg'
-import { membersOf, octetsOf, p256KeyOf, refused } from './evidence.ts'
+import { membersOf, octetsOf, refused } from './evidence.ts'
+import { publicKeyOf } from './p256.ts'
 import { APPLE_ROOTS } from './roots/apple.ts'
 import type { Expected, Refused, Verdict } from './verifier.ts'
 import { type Certificate, checkChain, p256PointOf, readCertificate } from './x509-chain.ts'
@@ -202,6 +203,6 @@ export function verifyAssertion(
 }
 
 function isSigned(nonce: Buffer, signature: Buffer, point: Buffer): boolean {
-  const key = p256KeyOf(point)
+  const key = publicKeyOf(point)
   return key !== undefined && verify('sha256', nonce, key, signature)
 }

@@ -4,7 +4,8 @@
 // eat.ts, which calls it. Claims that nobody asks for are ignored (RFC 9711 §4).
 
 import { type CborMap, isBytes, isMap, pointOfCoseKey } from './cose.ts'
-import { octetsOf, pointOfJwk } from './p256.ts'
+import { octetsOf } from './evidence.ts'
+import { pointOfJwk } from './p256.ts'
 
 /** PSA's own profile, RFC 9783 §4.5.2. */
 export const PSA_PROFILE = 'tag:psacertified.org,2023:psa#tfm'
@@ -205,7 +206,7 @@ export function claimsOfJson(claims: Readonly<Record<string, unknown>>): EatClai
   const profile = get('eat_profile')
   if (profile === PSA_PROFILE || profile === PSA_LEGACY_PROFILE) return undefined
   return eatClaims(get, {
-    octets: (value) => octetsOf(value, 88),
+    octets: (value) => octetsOf(value, 66),
     debug: (value) => (typeof value === 'string' && DEBUG.includes(value) ? value : undefined),
     // RFC 7800 §3.2: a public key in the clear is the member jwk; other members name it elsewhere.
     confirmed: (cnf) => {

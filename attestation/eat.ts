@@ -14,8 +14,9 @@ import { createHash, type KeyObject } from 'node:crypto'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { decodeStrict, ES256, readSign1, sign1Holds } from './cose.ts'
 import { claimsOfCbor, claimsOfJson, type EatClaims } from './eat-claims.ts'
-import { octetsOf, type PublicJwk, pointOfJwk, publicKeyOf, signatureHolds } from './p256.ts'
-import type { AttestationRefusal, Expected, Refused, Verdict } from './verifier.ts'
+import { octetsOf, refused } from './evidence.ts'
+import { POINT_BYTES, type PublicJwk, pointOfJwk, publicKeyOf, signatureHolds } from './p256.ts'
+import type { Expected, Refused, Verdict } from './verifier.ts'
 
 /** One key that the operator believes, of one device or of all of a model. */
 export interface Endorsement {
@@ -65,14 +66,10 @@ interface ReadToken {
   readonly isSignedBy: (key: KeyObject) => boolean
 }
 
-const refused = (reason: AttestationRefusal, detail: string): Refused => ({
-  ...{ ok: false, reason, detail },
-})
-
 const base64url = (octets: Uint8Array): string => Buffer.from(octets).toString('base64url')
 
 function readCwt(text: string): ReadToken | Refused {
-  const octets = octetsOf(text, TOKEN_CHARACTERS_MAX)
+  const octets = octetsOf(text, TOKEN_BYTES_MAX)
   const message = octets === undefined ? undefined : readSign1(octets)
   if (message === undefined) return refused('malformed', 'no COSE_Sign1 in strict CBOR')
   if (message.algorithm !== ES256) return refused('unsupported', 'not signed with ES256')
@@ -88,8 +85,8 @@ function readCwt(text: string): ReadToken | Refused {
 function readJwt(text: string): ReadToken | Refused {
   const parts = text.split('.')
   const [head = '', payload = '', last = ''] = parts
-  const signature = octetsOf(last, 86)
-  const isCanonical = [head, payload].every((part) => octetsOf(part, TOKEN_CHARACTERS_MAX))
+  const signature = octetsOf(last, 64)
+  const isCanonical = [head, payload].every((part) => octetsOf(part, TOKEN_BYTES_MAX))
   if (parts.length !== 3 || signature === undefined || !isCanonical) {
     return refused('malformed', 'no JWS in compact form')
   }
@@ -209,7 +206,7 @@ function readEvidence(evidence: unknown): EatEvidence | undefined {
   if (Object.keys(others).length > 0 || (form !== 'cwt' && form !== 'jwt')) return undefined
   if (typeof token !== 'string' || token.length > TOKEN_CHARACTERS_MAX) return undefined
   if (publicKey === undefined) return { form, token, publicKey }
-  const point = octetsOf(publicKey, 87)
+  const point = octetsOf(publicKey, POINT_BYTES)
   return point === undefined || publicKeyOf(point) === undefined
     ? undefined
     : { form, token, publicKey: point }

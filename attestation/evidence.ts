@@ -2,7 +2,6 @@
 // sizes. Pure. Refuses what another parser might read in another way; knows no scheme. The
 // verifiers of this room call it first.
 
-import { createPublicKey, type KeyObject } from 'node:crypto'
 import type { AttestationRefusal, Refused } from './verifier.ts'
 
 export function refused(reason: AttestationRefusal, detail: string): Refused {
@@ -32,18 +31,4 @@ export function octetsOf(value: unknown, octetsMax: number): Buffer | undefined 
   const octets = Buffer.from(value, 'base64url')
   if (octets.length === 0 || octets.toString('base64url') !== value) return undefined
   return octets
-}
-
-/** SubjectPublicKeyInfo of a P-256 key, up to the point (RFC 5480 §2). */
-const SPKI_HEAD = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex')
-
-/** The key of 65 octets; undefined where they are no point of P-256, uncompressed. */
-export function p256KeyOf(point: Uint8Array): KeyObject | undefined {
-  if (point.length !== 65 || point[0] !== 4) return undefined
-  const key = Buffer.concat([SPKI_HEAD, point])
-  try {
-    return createPublicKey({ key, format: 'der', type: 'spki' })
-  } catch {
-    return undefined
-  }
 }

@@ -3,6 +3,7 @@
 // half. Called by the verifiers of this room and by usage-report.ts.
 
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { octetsOf } from './evidence.ts'
 
 /** Octets of an uncompressed point: 4, x, y. */
 export const POINT_BYTES = 65
@@ -13,13 +14,6 @@ export interface PublicJwk {
   readonly crv: 'P-256'
   readonly x: string
   readonly y: string
-}
-
-/** Base64url that has one spelling only: no padding, no stray bits at its end; else undefined. */
-export function octetsOf(text: unknown, charactersMax: number): Buffer | undefined {
-  if (typeof text !== 'string' || text.length === 0 || text.length > charactersMax) return undefined
-  const octets = Buffer.from(text, 'base64url')
-  return octets.toString('base64url') === text ? octets : undefined
 }
 
 /** For node:crypto; undefined where the octets are no point of the curve. */
@@ -46,7 +40,7 @@ export function pointOfJwk(jwk: unknown): Buffer | undefined {
   if (typeof jwk !== 'object' || jwk === null || 'd' in jwk) return undefined
   const { kty, crv, x, y } = jwk as Readonly<Record<string, unknown>>
   if (kty !== 'EC' || crv !== 'P-256') return undefined
-  return pointOf(octetsOf(x, 43), octetsOf(y, 43))
+  return pointOf(octetsOf(x, 32), octetsOf(y, 32))
 }
 
 /** ECDSA with SHA-256 over the data; `signature` is r and s, 64 octets (RFC 9053 §2.1). */

@@ -8,7 +8,8 @@
 import { createHash, type KeyObject } from 'node:crypto'
 import { compactDecrypt, compactVerify, errors } from 'jose'
 import type { AndroidApp } from './android-key.ts'
-import { membersOf, octetsOf, p256KeyOf, refused } from './evidence.ts'
+import { membersOf, octetsOf, refused } from './evidence.ts'
+import { publicKeyOf } from './p256.ts'
 import type { Expected, Refused, Verdict } from './verifier.ts'
 
 export interface PlayIntegrityPolicy {
@@ -53,7 +54,7 @@ export async function verifyPlayIntegrity(
   if (typeof token !== 'string' || token.length > TOKEN_LENGTH_MAX || publicKey === undefined) {
     return refused('malformed', 'not a token and a key')
   }
-  if (p256KeyOf(publicKey) === undefined) return refused('malformed', 'not a point of P-256')
+  if (publicKeyOf(publicKey) === undefined) return refused('malformed', 'not a point of P-256')
   const payload = await open(token, policy)
   if ('ok' in payload) return payload
   const statement = readStatement(payload)

@@ -4,6 +4,7 @@
 // matter here, so no extension is refused for being unknown. Called by tpm-credential.ts.
 
 import { X509Certificate } from 'node:crypto'
+import { refused } from './evidence.ts'
 import type { Refused } from './verifier.ts'
 
 // TCG EK Credential Profile §3.2: tcg-kp-EKCertificate.
@@ -31,12 +32,6 @@ export interface ChainPolicy {
   /** SHA-256 of certificates (lowercase hex) that must not be in a chain. */
   readonly revoked?: ReadonlySet<string>
 }
-
-const refused = (reason: Refused['reason'], detail: string): Refused => ({
-  ok: false,
-  reason,
-  detail,
-})
 
 /** A certificate of exactly these octets; undefined where they are something else. */
 function certificateOf(der: Buffer): X509Certificate | undefined {

@@ -16,6 +16,7 @@ import {
   publicEncrypt,
   X509Certificate,
 } from 'node:crypto'
+import { refused } from './evidence.ts'
 import {
   CERTIFICATE_OCTETS_MAX,
   CHAIN_CERTIFICATES_MAX,
@@ -59,12 +60,6 @@ export interface TpmCredential {
   readonly credential: { readonly idObject: string; readonly encryptedSecret: string }
   readonly kept: TpmKept
 }
-
-const refused = (reason: Refused['reason'], detail: string): Refused => ({
-  ok: false,
-  reason,
-  detail,
-})
 
 /** An endorsement key and the algorithms of its template (TCG EK Credential Profile, annex B). */
 interface Endorsement {

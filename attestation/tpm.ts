@@ -4,6 +4,7 @@
 // the device was started (TPM2_Quote). Pure. Called by server/.
 
 import { timingSafeEqual, verify } from 'node:crypto'
+import { refused } from './evidence.ts'
 import {
   hasAttributes,
   keyOfPublic,
@@ -34,12 +35,6 @@ const ATTEST_OCTETS_MAX = 512
 const SIGNATURE_OCTETS_MAX = 128
 // TPM_ALG_SHA256: the bank of registers that policies speak of.
 const SHA256_BANK = 0x000b
-
-const refused = (reason: Refused['reason'], detail: string): Refused => ({
-  ok: false,
-  reason,
-  detail,
-})
 
 interface Evidence {
   readonly secret: Buffer

@@ -8,7 +8,8 @@
 // operator gave: whoever checks takes the metering key of the account that the session is of.
 
 import { createHash, type KeyObject } from 'node:crypto'
-import { octetsOf, signatureHolds } from './p256.ts'
+import { octetsOf } from './evidence.ts'
+import { signatureHolds } from './p256.ts'
 
 /** Names the form of what is signed, so that no other signature of the key can be taken for it. */
 const LABEL = Buffer.from('datanet usage report v1|', 'ascii')
@@ -151,9 +152,9 @@ export function readReport(evidence: unknown): SignedReport | undefined {
   const { report: text, signature, assertion, ...others } = evidence as Record<string, unknown>
   if (Object.keys(others).length > 0) return undefined
   if ((signature === undefined) === (assertion === undefined)) return undefined
-  const octets = octetsOf(text, Math.ceil((REPORT_BYTES * 4) / 3))
+  const octets = octetsOf(text, REPORT_BYTES)
   const form = signature === undefined ? 'assertion' : 'signature'
-  const proof = octetsOf(signature ?? assertion, (ASSERTION_BYTES_MAX * 4) / 3)
+  const proof = octetsOf(signature ?? assertion, ASSERTION_BYTES_MAX)
   if (octets?.length !== REPORT_BYTES || proof === undefined) return undefined
   if (form === 'signature' && proof.length !== 64) return undefined
   const report = decodeReport(octets)
