@@ -1,6 +1,7 @@
 // OCSP stapling against a real supplicant that asks for it (`ocsp=1`) or insists on it (`ocsp=2`):
 // by a CA of our own, and with files that the openssl program writes as a CA would. What must not
 // be stapled, what the supplicant refuses, and with which alert.
+// Mostly waits: for the server to look at its file again, and for supplicants.
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,7 @@
 // Session resumption with real supplicants. eapol_test logs in twice in one run: the second time
 // it shows the ticket of the first, and between the two the world changes (gate.ts). Whoever comes
 // back is judged anew, and learns by its alert why it was refused.
+// Mostly waits: for supplicants that come back a second later.
 
 import { createHash, randomBytes } from 'node:crypto'
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
