@@ -110,7 +110,9 @@ t.test('2,000 conversations that nobody closes are freed with their handles', as
   const before = await resident()
   await hold()
   const held = (await resident()) - before
-  t.ok(held > 50 * MB, `${inMB([held])} MB were held`)
+  // A control: what is kept shows, well above the limit below. How far above depends on how much
+  // freed memory the tests before this one left to the allocator.
+  t.ok(held > 30 * MB, `${inMB([held])} MB were held`)
   const grown = await growthOf(hold, 20 * MB)
   t.ok(Math.min(...grown) < 20 * MB, `grew by ${inMB(grown)} MB`)
 })
