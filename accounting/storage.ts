@@ -65,6 +65,20 @@ export interface MerchantCredit {
   readonly amount: bigint
 }
 
+/** What all sessions of one account that are over add up to. */
+export interface ClosedTotals {
+  readonly sessions: number
+  /** Octets from the device, and to it. */
+  readonly input: bigint
+  readonly output: bigint
+  /** What was credited to them, base units. */
+  readonly paid: bigint
+  /** When the first of them began, Unix ms; undefined where there is none. */
+  readonly firstStartedAtMs: number | undefined
+  /** SHA-256 over their ids, 16 bytes each, in the order in which they began. */
+  readonly idsHash: Buffer
+}
+
 /** How many rows prune() took away. */
 export interface Pruned {
   readonly records: number
@@ -103,6 +117,11 @@ export interface Storage {
    * Of the sessions that ended at or after a time, Unix ms; a client entry without any is left out.
    */
   histories(endedSinceMs: number): Promise<readonly NasHistory[]>
+  /**
+   * What an account's sessions that ended before a time (Unix ms) add up to; reservations that came
+   * to nothing are left out. Reads in small steps, for as long as there are sessions.
+   */
+  closedTotals(account: Address, endedBeforeMs: number): Promise<ClosedTotals>
   /**
    * Makes what is older than this less, in small steps beside commits: removes accounting records,
    * but for those of sessions that are open or owe, and joins the journal entries of each settled

@@ -3,6 +3,7 @@
 // error. Called by store-sqlite.ts and store-postgres.ts, which run the SQL.
 
 import { type Address, parseAddress } from '../ethereum/address.ts'
+import { closedTotals } from './closed-totals.ts'
 import type {
   Account,
   AccountingRecord,
@@ -284,6 +285,7 @@ export function storeReader(query: Query): Omit<Storage, 'commit' | 'prune' | 'c
       return (await query(sql, [number, most])).map(readCredit)
     },
     creditsOf: (merchant, before) => creditsOf(query, merchant, before),
+    closedTotals: (account, endedBeforeMs) => closedTotals(query, account, endedBeforeMs),
     disputes: async (o) => (await page(query, 'disputes', 'at', o)).map(readDispute),
     authorizations: async (o) =>
       (await page(query, 'authorizations', 'at', o)).map(readAuthorization),

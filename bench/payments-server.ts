@@ -19,6 +19,7 @@ import { createMetrics } from '../server/metrics.ts'
 import { createRandomPool } from '../server/random.ts'
 import { buildRuntime } from '../server/runtime.ts'
 import { accountNamed, domain, keyNamed } from '../test/accounting/vouchers.ts'
+import { activityDouble, noActivityContracts } from '../test/server/activity-double.ts'
 import { notaryDouble } from '../test/server/notary-double.ts'
 import { payerName, sessionOf } from './payers.ts'
 
@@ -61,6 +62,7 @@ const chain: ChainSide = {
     ...{ operatorId: domain.operator, account: operatorAccount },
     ...{ contract: domain.contract, chainId: domain.chainId, deployBlock: 0 },
     token: { address: accountNamed('token'), symbol: 'DNT', decimals: 18 },
+    activity: noActivityContracts,
   },
   ...{ rpcUrl: '', embedded: undefined, durableBlock: undefined, pinnedSpki: () => [] },
   own: undefined,
@@ -122,7 +124,7 @@ const http = await openHttp(
     adminToken: 'not asked for',
     ...{ radiusPorts: { auth: 0, accounting: 0 }, reload: () => [], durableBlock: undefined },
     ...{ readiness: () => undefined, publicUrl: () => null },
-    ...{ notary: notaryDouble(), signApproval: () => Buffer.alloc(65) },
+    ...{ activity: activityDouble(), notary: notaryDouble(), signApproval: () => Buffer.alloc(65) },
   },
 )
 process.stdout.write(`${http.endpoint.port}\n`)

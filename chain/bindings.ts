@@ -4,12 +4,19 @@
 
 import { Interface, type Result } from 'ethers'
 import { type Address, parseAddress } from '../ethereum/address.ts'
+import activities from './contracts/artifacts/Activities.json' with { type: 'json' }
+import attestorVerifier from './contracts/artifacts/AttestorVerifier.json' with { type: 'json' }
 import datanet from './contracts/artifacts/Datanet.json' with { type: 'json' }
+import deviceVerifier from './contracts/artifacts/DeviceVerifier.json' with { type: 'json' }
 import testToken from './contracts/artifacts/TestToken.json' with { type: 'json' }
 import { ChainError } from './error.ts'
 import type { BlockTiming } from './payplace/timing.ts'
 
 export const datanetInterface = new Interface(datanet.abi)
+/** Beside it: published activities, and who judges their evidence. */
+export const activitiesInterface = new Interface(activities.abi)
+export const attestorsInterface = new Interface(attestorVerifier.abi)
+export const devicesInterface = new Interface(deviceVerifier.abi)
 /** ERC-20 with ERC-2612 permit; `mint` exists on the embedded chain's token only. */
 export const tokenInterface = new Interface(testToken.abi)
 
@@ -214,7 +221,8 @@ export function hexOf(value: unknown): string {
 /** The name of a revert ("Datanet_OperatorUnknown(7)"), as far as our contracts know it. */
 export function revertReason(data: unknown): string | undefined {
   if (typeof data !== 'string' || !data.startsWith('0x')) return undefined
-  for (const contract of [datanetInterface, tokenInterface]) {
+  const beside = [activitiesInterface, attestorsInterface, devicesInterface]
+  for (const contract of [datanetInterface, tokenInterface, ...beside]) {
     const error = contract.parseError(data)
     if (error !== null) return `${error.name}(${error.args.join(', ')})`
   }

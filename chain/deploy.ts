@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { AbiCoder } from 'ethers'
 import { type Address, parseAddress } from '../ethereum/address.ts'
 import { payPlaceDomain } from '../ethereum/typed-data.ts'
+import { type ActivityContracts, findActivityContracts } from './activity-calls.ts'
 import {
   addressOf,
   datanetBytecode,
@@ -27,6 +28,8 @@ export interface Contracts {
   readonly chainId: bigint
   readonly contract: Address
   readonly token: Address
+  /** Made with the contract: published activities and their verifiers. */
+  readonly activity: ActivityContracts
   readonly tokenSymbol: string
   readonly tokenDecimals: number
   /** No event of the contract is older. */
@@ -204,7 +207,8 @@ async function describe(
       ask(rpc, token, 'symbol', tokenInterface).then(String),
       ask(rpc, token, 'decimals', tokenInterface).then(Number),
     ])
-    return { chainId, contract, token, tokenSymbol, tokenDecimals }
+    const activity = await findActivityContracts(rpc, contract)
+    return { chainId, contract, token, activity, tokenSymbol, tokenDecimals }
   } catch (cause) {
     if (cause instanceof ChainError && cause.code !== 'rpc-error') throw cause
     const text = `the contract at ${contract} on chain ${chainId} is not a Datanet contract of \

@@ -4,7 +4,7 @@
 
 import { type Address, parseAddress } from '../ethereum/address.ts'
 import { numberOf, quantity } from './jsonrpc.ts'
-import { readRawTransaction, type TransactionPolicy } from './raw-transaction.ts'
+import { limitsAt, readRawTransaction, type TransactionPolicy } from './raw-transaction.ts'
 
 /** What the policy depends on. */
 export interface ProxyPolicy extends TransactionPolicy {
@@ -153,10 +153,8 @@ const noParams: Rule = (params) => (params.length === 0 ? { params: [] } : refus
 const addressIn = (value: unknown): Address | undefined =>
   typeof value === 'string' ? parseAddress(value) : undefined
 
-const isOurs = (value: unknown, { contracts }: ProxyPolicy): boolean => {
-  const address = addressIn(value)
-  return address === contracts.contract || address === contracts.token
-}
+const isOurs = (value: unknown, { contracts }: ProxyPolicy): boolean =>
+  limitsAt(addressIn(value), contracts) !== undefined
 
 /** Methods of (address, block). */
 const accountAtBlock: Rule = ([address, block = 'latest', ...rest], policy) => {

@@ -5,13 +5,27 @@
 import { type FunctionFragment, type Interface, type ParamType, Transaction } from 'ethers'
 import { type Address, parseAddress } from '../ethereum/address.ts'
 import { recoverAddress } from '../ethereum/signature.ts'
-import { datanetInterface, tokenInterface } from './bindings.ts'
+import type { ActivityContracts } from './activity-calls.ts'
+import {
+  activitiesInterface,
+  attestorsInterface,
+  datanetInterface,
+  devicesInterface,
+  tokenInterface,
+} from './bindings.ts'
 import { TRANSACTION_GAS_MAX } from './transactions.ts'
 
 /** Where transactions may go, and on which chain. */
 export interface TransactionPolicy {
   readonly chainId: bigint
-  readonly contracts: { readonly contract: Address; readonly token: Address }
+  readonly contracts: OurContracts
+}
+
+/** The contracts of ours; those of activities stand beside the escrow contract. */
+export interface OurContracts {
+  readonly contract: Address
+  readonly token: Address
+  readonly activity?: ActivityContracts
 }
 
 /** Who signed it and with which nonce; the node is asked for the account's own one first. */
@@ -67,6 +81,32 @@ function calldataLimits(of: Interface): ReadonlyMap<string, number> {
 
 const CONTRACT_LIMITS = calldataLimits(datanetInterface)
 const TOKEN_LIMITS = calldataLimits(tokenInterface)
+const ACTIVITIES_LIMITS = calldataLimits(activitiesInterface)
+const ATTESTORS_LIMITS = calldataLimits(attestorsInterface)
+const DEVICES_LIMITS = calldataLimits(devicesInterface)
+
+/** The functions of the contract at an address; undefined where it is none of ours. */
+export function limitsAt(
+  to: Address | undefined,
+  { contract, token, activity }: OurContracts,
+): ReadonlyMap<string, number> | undefined {
+  switch (to) {
+    case undefined:
+      return undefined
+    case contract:
+      return CONTRACT_LIMITS
+    case token:
+      return TOKEN_LIMITS
+    case activity?.activities:
+      return ACTIVITIES_LIMITS
+    case activity?.attestors:
+      return ATTESTORS_LIMITS
+    case activity?.devices:
+      return DEVICES_LIMITS
+    default:
+      return undefined
+  }
+}
 
 /** Who signed a transaction that may be forwarded, or the reason why it may not. */
 export function readRawTransaction(raw: unknown, policy: TransactionPolicy): Signed | string {
@@ -93,14 +133,12 @@ function refusalOf(transaction: Transaction, policy: TransactionPolicy): string 
   // Blobs (3) and code delegations (4) have no use here, so they get no chance to have one.
   if (type === null || type > 2) return 'transaction type 0, 1 or 2'
   if (chainId !== policy.chainId) return `transactions of chain ${policy.chainId}`
-  const { contract, token } = policy.contracts
-  const to = parseAddress(transaction.to ?? '')
-  if (to !== contract && to !== token) return 'transactions to our contracts only'
+  const limits = limitsAt(parseAddress(transaction.to ?? ''), policy.contracts)
+  if (limits === undefined) return 'transactions to our contracts only'
   if (gasLimit > TRANSACTION_GAS_MAX) return `gas above ${TRANSACTION_GAS_MAX}`
   if ((maxFeePerGas ?? gasPrice ?? 0n) > FEE_WEI_MAX) return `a gas price above ${FEE_WEI_MAX} wei`
   if (accessList !== null && accessList.length > 0) return 'no access list'
   const { data } = transaction
-  const limits = to === contract ? CONTRACT_LIMITS : TOKEN_LIMITS
   const bytesMax = limits.get(data.slice(0, 2 + 2 * SELECTOR_BYTES))
   if (bytesMax === undefined) return 'the calldata is of no function of that contract'
   if (data.length / 2 - 1 > bytesMax) return `calldata of that function above ${bytesMax} bytes`

@@ -4,6 +4,8 @@
 import { flushCompileCache } from 'node:module'
 import { resolve } from 'node:path'
 import { readAccountKey } from '../device/account-key.ts'
+import type { Published } from '../device/activity.ts'
+import { createActivityTimer } from '../device/activity-timer.ts'
 import { type DeviceFile, operatorsOf, type PolicyText, policyOf } from '../device/device-file.ts'
 import { readDevice } from '../device/folder.ts'
 import { createMaintenance } from '../device/maintenance.ts'
@@ -13,7 +15,7 @@ import { createRoaming } from '../device/roaming.ts'
 import { runDevice } from '../device/run.ts'
 import { jsonLine, type RunEvent, sentence } from '../device/run-events.ts'
 import { freshState } from '../device/run-state.ts'
-import { createTills } from '../device/tills.ts'
+import { createTills, type OpenTill } from '../device/tills.ts'
 import { lockPayer, openVouchers } from '../device/vouchers-file.ts'
 import { openWpaControl } from '../device/wpa-control.ts'
 import { readArguments, usage } from './arguments.ts'
@@ -47,6 +49,8 @@ Policy, also as "policy" in device.json (perMinuteMax, silentSeconds, …); amou
   --round-trip-max-ms N  bad service: the median of five answers took longer (default 5000)
   --certificate-voucher off|arrears|prepay   what the certificate carries for the next join while
                          there is no connection (default arrears)
+  --activity off|daily|exit   publish what was used, under the account's name, on the chain: never,
+                         once a day, or also at the end (default daily; see device activity)
 While service is bad nothing is paid, and another known network is joined if there is one.
 
 The wallet's password comes from $DATANET_PASSWORD, else it is asked for (a direct device needs
@@ -82,6 +86,7 @@ const options = {
   'probes-lost-max': text,
   'round-trip-max-ms': text,
   'certificate-voucher': text,
+  activity: text,
 } as const
 
 type Flags = { readonly [Name in keyof typeof options]?: string | boolean | undefined }
@@ -119,6 +124,11 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const vouchers = await openVouchers(directory)
     const { now } = terminal
     const tillOf = createTills({ directory, device, accountKey, vouchers, now })
+    const timer = createActivityTimer({
+      ...{ directory, when: policy.activity, now, emit },
+      publish: (open) => publish(directory, device, open, terminal),
+    })
+    const maintain = createMaintenance({ directory, device, accountKey, policy, now, emit })
     emit({ event: 'started', pid: process.pid })
     // A payer ends with its machine more often than in peace: the next one finds the cache.
     flushCompileCache()
@@ -132,10 +142,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
           ? undefined
           : createRoaming({ control, operators: operatorsOf(device), now, pause: pauses.pause }),
       topUp: (operatorId, amount) => topUp(device, operatorId, amount, accountKey, terminal),
-      maintain: createMaintenance({ directory, device, accountKey, policy, now, emit }),
+      maintain: async (open, state) => {
+        await maintain(open, state)
+        timer.step(open)
+      },
       pause: pauses.pause,
       signal: stop.signal,
     })
+    await timer.end()
     emit({ event: 'stopped' })
     return end === 'left' ? Exit.unavailable : Exit.ok
   } finally {
@@ -181,7 +195,13 @@ function policyText(flags: Flags): PolicyText {
     if (!/^[1-9]\d{0,8}$/.test(value)) throw usage(VERB, `--${flag} takes a whole number above 0`)
     said[name] = Number(value)
   }
-  const voucher = flags['certificate-voucher']
+  const { activity, 'certificate-voucher': voucher } = flags
+  if (activity !== undefined) {
+    if (activity !== 'off' && activity !== 'daily' && activity !== 'exit') {
+      throw usage(VERB, '--activity is off, daily or exit')
+    }
+    said['activity'] = activity
+  }
   if (voucher === undefined) return said
   if (voucher === 'off' || voucher === 'arrears' || voucher === 'prepay') {
     return { ...said, certificateVoucher: voucher }
@@ -217,6 +237,30 @@ function createPauses(signal: AbortSignal) {
       wakeNow = done
     })
   return { pause, wake }
+}
+
+/** Loads the chain library once a day. */
+async function publish(
+  directory: string,
+  device: DeviceFile,
+  { to }: OpenTill,
+  { now, err: progress }: Terminal,
+): Promise<Published> {
+  const [{ openChain, readChain }, { publishNow }, { readMeteringKey }] = await Promise.all([
+    import('../device/chain.ts'),
+    import('../device/activity.ts'),
+    import('../device/metering-key.ts'),
+  ])
+  const operator = operatorsOf(device).find(({ operatorId }) => operatorId === to.operatorId)
+  const link = openChain((operator ?? device).rpc)
+  try {
+    const key = await readMeteringKey(directory, device)
+    const chain = readChain(link.rpc, device.contract)
+    const where = { directory, device, to, rpc: link.rpc, chain }
+    return await publishNow({ ...where, key, progress, now })
+  } finally {
+    link.close()
+  }
 }
 
 /** Loads the chain library only now: most runs never need it. */

@@ -64,6 +64,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./device-pay.ts'),
   },
   {
+    name: 'device activity',
+    summary: 'show or publish what a device has used and paid',
+    load: () => import('./device-activity.ts'),
+  },
+  {
     name: 'device add-operator',
     summary: 'let a device use one more operator',
     load: () => import('./device-add-operator.ts'),
@@ -77,6 +82,11 @@ export const verbs: readonly Verb[] = [
     name: 'ledger',
     summary: 'show what was paid for what, and who is in arrears',
     load: () => import('./ledger.ts'),
+  },
+  {
+    name: 'activity',
+    summary: 'public statistics: what consumers have published, by operator',
+    load: () => import('./activity.ts'),
   },
   {
     name: 'disconnect',

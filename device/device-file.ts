@@ -46,6 +46,7 @@ export interface PolicyText {
   readonly probesLostMax?: number
   readonly roundTripMaxMs?: number
   readonly certificateVoucher?: Policy['certificateVoucher']
+  readonly activity?: Policy['activity']
 }
 
 /** The text of device.json, addresses in their EIP-55 form. */
@@ -131,6 +132,7 @@ function readPolicyText(from: unknown, path: string): PolicyText {
     ...names.map((name) => [name, at(name, optional(text))]),
     ...numbers.map((name) => [name, at(name, optional(positive))]),
     ['certificateVoucher', voucher],
+    ['activity', at('activity', optional(oneOf(['off', 'daily', 'exit'] as const)))],
   ]
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
 }
@@ -151,6 +153,7 @@ export function policyOf(from: PolicyText, decimals: number): Policy {
     lostMax: from.probesLostMax ?? DEFAULT_POLICY.lostMax,
     roundTripMaxMs: from.roundTripMaxMs ?? DEFAULT_POLICY.roundTripMaxMs,
     certificateVoucher: from.certificateVoucher ?? DEFAULT_POLICY.certificateVoucher,
+    activity: from.activity ?? DEFAULT_POLICY.activity,
   }
 }
 

@@ -22,6 +22,8 @@ export interface Policy {
   readonly roundTripMaxMs: number
   /** What the certificate carries: nothing, what is owed, or what is owed and a first interval. */
   readonly certificateVoucher: 'off' | 'arrears' | 'prepay'
+  /** Whether summaries of what was used are published: never, once a day, and at the end too. */
+  readonly activity: 'off' | 'daily' | 'exit'
 }
 
 export const DEFAULT_POLICY: Policy = {
@@ -35,4 +37,5 @@ export const DEFAULT_POLICY: Policy = {
   lostMax: 5,
   roundTripMaxMs: 5_000,
   certificateVoucher: 'arrears',
+  activity: 'daily',
 }

@@ -37,6 +37,12 @@ export type RunEvent =
   | { readonly event: 'left'; readonly why: string; readonly ssid: string; readonly bssid: string }
   | { readonly event: 'topped-up'; readonly amount: bigint }
   | { readonly event: 'renewed'; readonly what: 'certificate' | 'voucher' | 'paths' }
+  | {
+      readonly event: 'activity-published'
+      readonly operatorId: number
+      readonly sessions: number
+      readonly paid: bigint
+    }
   | { readonly event: 'failed'; readonly what: string; readonly message: string }
   | { readonly event: 'stopped' }
 
@@ -76,6 +82,8 @@ export function sentence(
       return `deposited ${sum(event.amount)}`
     case 'renewed':
       return `renewed the ${event.what === 'paths' ? 'paths in wpa_supplicant.conf' : event.what}`
+    case 'activity-published':
+      return `published ${event.sessions} sessions, ${sum(event.paid)} paid to operator ${event.operatorId}`
     case 'failed':
       return `${event.what}: ${event.message}`
     case 'stopped':

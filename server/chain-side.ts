@@ -2,12 +2,13 @@
 // the contract, this operator's entry in it, the mirror. Called by main.ts, which gets one value
 // with a stop.
 
+import { ensureAttestor } from '../chain/attestor.ts'
 import { type ContractPlace, type Contracts, ensureContracts } from '../chain/deploy.ts'
 import { type EmbeddedChain, startEmbeddedChain } from '../chain/embedded.ts'
 import { openFaucet } from '../chain/faucet.ts'
 import { type Mirror, startMirror } from '../chain/mirror.ts'
 import { type MirrorStore, openMirrorStore } from '../chain/mirror-store.ts'
-import { ensureOperator } from '../chain/operator.ts'
+import { ensureOperator, type OperatorPlace } from '../chain/operator.ts'
 import { PROXY_ANSWER_BYTES_MAX } from '../chain/proxy.ts'
 import { openRpc } from '../chain/rpc.ts'
 import type { Config } from '../config/config.ts'
@@ -71,6 +72,7 @@ export async function startChain(o: ChainSideOptions): Promise<ChainSide> {
       ...(config.payplace.timing === undefined ? {} : { timing: config.payplace.timing }),
     })
     if (done !== 'nothing') log.info({ operatorId }, `operator ${done} in the contract`)
+    await nameAttestor(o, place, contracts, operatorId)
     store = openMirrorStore(paths.database)
     const mirror = await startMirror({
       ...{ url, store, now, log: chainLog },
@@ -83,6 +85,22 @@ export async function startChain(o: ChainSideOptions): Promise<ChainSide> {
     store?.close()
     await chain?.stop()
     throw error
+  }
+}
+
+/** Without it the server runs all the same: only summaries of its consumers are not attested. */
+async function nameAttestor(
+  { operatorKey, log }: ChainSideOptions,
+  place: OperatorPlace,
+  { activity }: Contracts,
+  operatorId: number,
+): Promise<void> {
+  try {
+    const named = await ensureAttestor({ place, activity, operatorKey, operatorId })
+    if (named === 'other') log.warn('the operator account is not among its attestors')
+    if (named === 'set') log.info({ operatorId }, 'operator account named as attestor')
+  } catch (error) {
+    log.warn({ err: error }, 'the operator account could not be named as attestor of activities')
   }
 }
 
@@ -121,10 +139,10 @@ interface Parts {
 
 /** The services of the embedded chain, and how they end. */
 function openEmbedded(chain: EmbeddedChain, contracts: Contracts, operatorKey: Buffer) {
-  const { contract, token } = contracts
+  const { contract, token, activity } = contracts
   const faucet = openFaucet({ chain, token, contract, operatorKey })
   const rpc = openRpc(chain.url, PROXY_ANSWER_BYTES_MAX)
-  const proxy = openChainProxy({ chain, rpc, contracts: { contract, token } })
+  const proxy = openChainProxy({ chain, rpc, contracts: { contract, token, activity } })
   const services: EmbeddedServices = {
     fund: async (account, amount) => (await faucet.fund(account, amount)).transactionHash,
     proxy,
@@ -146,6 +164,7 @@ function assemble(o: ChainSideOptions, parts: Parts): ChainSide {
       contract: contracts.contract,
       chainId: contracts.chainId,
       deployBlock: contracts.deployBlock,
+      activity: contracts.activity,
       token: {
         address: contracts.token,
         symbol: contracts.tokenSymbol,

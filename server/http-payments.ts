@@ -198,7 +198,11 @@ async function answerQuery(
   return { sessions: sessions.map((session) => sessionJson(session, nowMs, aheadMs)) }
 }
 
-function readQuery(body: unknown, { domain, wallNow }: PaymentRoutesDeps): Address {
+/** Who signed a SessionQuery just now; throws HttpError. */
+export function readQuery(
+  body: unknown,
+  { domain, wallNow }: Pick<PaymentRoutesDeps, 'domain' | 'wallNow'>,
+): Address {
   const malformed = (message: string): HttpError => new HttpError(400, 'malformed', message)
   if (!isRecord(body) || Object.keys(body).length !== 3) {
     throw malformed('consumer, time and signature are expected')

@@ -4,6 +4,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { baseUnits } from '../accounting/tariff.ts'
+import type { ActivityContracts } from '../chain/activity-calls.ts'
 import { ChainError } from '../chain/error.ts'
 import { countCalls } from '../chain/proxy.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
@@ -20,6 +21,8 @@ export interface OperatorFacts {
   /** No event of the contract is older. */
   readonly deployBlock: number
   readonly token: { readonly address: Address; readonly symbol: string; readonly decimals: number }
+  /** Where activities are published, and who judges their evidence. */
+  readonly activity: ActivityContracts
 }
 
 /** What only the embedded chain offers; absent on any other. */
@@ -164,6 +167,11 @@ function operatorAnswer(deps: PublicDeps): object {
     contract: checksumAddress(facts.contract),
     chainId: Number(facts.chainId),
     deployBlock: facts.deployBlock,
+    activity: {
+      activities: checksumAddress(facts.activity.activities),
+      attestors: checksumAddress(facts.activity.attestors),
+      devices: checksumAddress(facts.activity.devices),
+    },
     confirmations,
     rpc: deps.embedded === undefined ? deps.chainRpc : `${deps.baseUrl()}/v1/chain`,
     token: { ...facts.token, address: checksumAddress(facts.token.address) },

@@ -9,10 +9,11 @@ import type { Endpoint } from '../config/config.ts'
 import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import { consoleHeaders, consolePage } from './console.ts'
 import { accessPointRoutes } from './http-access-points.ts'
+import { type ActivityRoutesDeps, activityRoutes } from './http-activity.ts'
 import { type AdminDeps, adminRoutes } from './http-admin.ts'
 import { HttpError } from './http-error.ts'
 import { type MerchantRoutesDeps, merchantRoutes } from './http-merchant.ts'
-import { paymentRoutes } from './http-payments.ts'
+import { paymentRoutes, readQuery } from './http-payments.ts'
 import { type PublicDeps, publicRoutes } from './http-public.ts'
 import type { rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -24,6 +25,7 @@ export interface HttpDeps extends PublicDeps, AdminDeps {
   readonly readiness: () => string | undefined
   readonly publicUrl: () => string | null
   readonly logRate: ReturnType<typeof rateLimited>
+  readonly activity: Pick<ActivityRoutesDeps, 'desk' | 'book'>
   /** By the operator's account: 65 bytes. */
   readonly signApproval: MerchantRoutesDeps['sign']
 }
@@ -77,6 +79,7 @@ export async function openHttp(
   await app.register(async (routes) => publicRoutes(routes, deps))
   await app.register(async (routes) => paymentRoutes(routes, paymentDeps(deps)))
   await app.register(async (routes) => accessPointRoutes(routes, accessPointDeps(deps)))
+  await app.register(async (routes) => activityRoutes(routes, activityDeps(deps)))
   await app.register(async (routes) => merchantRoutes(routes, merchantDeps(deps)))
   await app.register(async (routes) => adminRoutes(routes, deps))
   await app.register(async (routes) => healthRoutes(routes, deps))
@@ -100,6 +103,12 @@ function paymentDeps({ metering, facts, mirror, now, wallNow }: HttpDeps) {
   const separator = payPlaceDomain(chainId, contract)
   const domain = { chainId, contract, operator, separator }
   return { payments, domain, ledger: books.ledger, mirror, ensureAccount, now, wallNow }
+}
+
+function activityDeps(deps: HttpDeps): ActivityRoutesDeps {
+  const { facts, now, activity } = deps
+  const query = paymentDeps(deps)
+  return { ...activity, facts, now, readQuery: (body) => readQuery(body, query) }
 }
 
 function merchantDeps(deps: HttpDeps): MerchantRoutesDeps {

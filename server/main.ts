@@ -12,6 +12,7 @@ import { signDigest } from '../ethereum/signature.ts'
 import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { createDuplicates } from '../radius/duplicates.ts'
 import { type AccessDeps, type Answer, answerAccess } from './access.ts'
+import { createActivitySide } from './activity-side.ts'
 import { banner, httpUrl } from './banner.ts'
 import { type Books, openBooks } from './books.ts'
 import {
@@ -229,6 +230,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
     ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload },
     ...{ logRate, metering, now: clock.now, wallNow: Date.now },
+    activity: createActivitySide({ chain, books, operatorKey, now: clock.now, undo }),
     ...{ notary, signApproval: (digest) => signDigest(digest, operatorKey) },
     radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
     durableBlock: chain.durableBlock,

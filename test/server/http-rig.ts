@@ -12,6 +12,7 @@ import { HTTP_TIMEOUTS, type HttpDeps, openHttp } from '../../server/http.ts'
 import { rateLimited } from '../../server/log.ts'
 import { createMetrics } from '../../server/metrics.ts'
 import { buildRuntime } from '../../server/runtime.ts'
+import { activityDouble, noActivityContracts } from './activity-double.ts'
 import { metering } from './metering-rig.ts'
 import { notaryDouble } from './notary-double.ts'
 
@@ -59,6 +60,7 @@ export async function rig(
         ...{ operatorId: 3, account: addressOf('aa'), contract: addressOf('cc'), chainId: 31_337n },
         token: { address: addressOf('dd'), symbol: 'DNT', decimals: 18 },
         deployBlock: 2,
+        activity: noActivityContracts,
       },
       embedded: {
         async fund(account, amount) {
@@ -83,6 +85,7 @@ export async function rig(
         reload: () => [],
         readiness: () => undefined,
         publicUrl: () => null,
+        activity: activityDouble(),
         notary: notaryDouble(),
         signApproval: () => Buffer.alloc(65),
       },

@@ -7,6 +7,7 @@ import { ChainError } from '../../chain/error.ts'
 import type { ConfigProblem } from '../../config/config.ts'
 import { checksumAddress } from '../../ethereum/address.ts'
 import { HTTP_TIMEOUTS } from '../../server/http.ts'
+import { noActivityContracts } from './activity-double.ts'
 import { addressOf, certificate, made, rig } from './http-rig.ts'
 
 t.test('GET /v1/operator has every field of the contract with devices', async (t) => {
@@ -20,6 +21,9 @@ t.test('GET /v1/operator has every field of the contract with devices', async (t
     contract: checksumAddress(addressOf('cc')),
     chainId: 31_337,
     ...{ deployBlock: 2, confirmations: 1 },
+    activity: Object.fromEntries(
+      Object.entries(noActivityContracts).map(([name, at]) => [name, checksumAddress(at)]),
+    ),
     rpc: 'http://127.0.0.1:8080/v1/chain',
     token: { address: checksumAddress(addressOf('dd')), symbol: 'DNT', decimals: 18 },
     serverSpkiSha256: certificate.spkiSha256,

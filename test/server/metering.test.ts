@@ -12,6 +12,7 @@ import { createMetering } from '../../server/metering.ts'
 import { createMetrics } from '../../server/metrics.ts'
 import { accountNamed, domain, keyNamed, paymentBy } from '../accounting/vouchers.ts'
 import { nas, source, start, text, uint32, verified } from './accounting-rig.ts'
+import { noActivityContracts } from './activity-double.ts'
 import { runtime } from './http-rig.ts'
 
 const NOW_MS = 1_800_000_000_000
@@ -57,6 +58,7 @@ async function rig(t: { teardown(f: () => Promise<void>): void }) {
       ...{ operatorId: domain.operator, account: operatorAccount },
       ...{ contract: domain.contract, chainId: domain.chainId, deployBlock: 0 },
       token: { address: accountNamed('token'), symbol: 'DNT', decimals: 18 },
+      activity: noActivityContracts,
     },
     ...{ rpcUrl: '', embedded: undefined, durableBlock: undefined, own: undefined },
     pinnedSpki: () => [],

@@ -1,0 +1,214 @@
+// The routes of published activities: POST /v1/activity/query (what the next summary must say, for
+// who can sign as the consumer), POST /v1/activity (the operator's signature under it), and GET
+// /v1/activity, public statistics out of the chain's events. Owns form and limits; what is right is
+// activity-desk.ts. Called by http.ts.
+
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+import { StorageError } from '../accounting/storage.ts'
+import { isRecord, readAccount, readSignature } from '../accounting/voucher.ts'
+import { type ActivityTotals, NO_ACTIVITY } from '../chain/activity-events.ts'
+import { ChainError } from '../chain/error.ts'
+import type { Activity } from '../ethereum/activity.ts'
+import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
+import type { ActivityBook, OperatorActivity } from './activity-book.ts'
+import type { ActivityDesk, ActivityRefusal } from './activity-desk.ts'
+import { HttpError } from './http-error.ts'
+import type { OperatorFacts } from './http-public.ts'
+
+/** What the routes need. */
+export interface ActivityRoutesDeps {
+  readonly desk: ActivityDesk
+  readonly book: ActivityBook
+  readonly facts: OperatorFacts
+  /** Who signed a SessionQuery, as for POST /v1/sessions/query; throws HttpError. */
+  readonly readQuery: (body: unknown) => Address
+  /** Unix ms. */
+  readonly now: () => number
+}
+
+const STATUS: Readonly<Record<ActivityRefusal, number>> = {
+  'wrong-operator': 422,
+  'wrong-verifier': 422,
+  'bad-signature': 401,
+  'unknown-consumer': 404,
+  overlap: 409,
+  replay: 409,
+  'not-ended': 422,
+  'nothing-new': 404,
+  'figures-differ': 422,
+  'published-more': 409,
+  'not-ready': 503,
+}
+
+/** A device needs two of these a day, a house behind one address some more. */
+const PER_SECOND = 20
+/** Reads of long accounts at once; more would stand in the way of accounting. */
+const IN_WORK_MAX = 8
+/** How old the statistics may be before the chain is asked again. */
+const FRESH_MS = 5_000
+/** 300 bytes each. */
+const OPERATORS_LISTED_MAX = 1_000
+
+const uint = (digits: number) => z.string().regex(new RegExp(`^(?:0|[1-9]\\d{0,${digits - 1}})$`))
+const ActivityBody = z.strictObject({
+  consumer: z.string(),
+  operator: z.int().min(0).max(0xffff_ffff),
+  start: z.int().min(0),
+  end: z.int().min(0),
+  bytesUp: uint(20),
+  bytesDown: uint(20),
+  sessions: z.int().min(0).max(0xffff_ffff),
+  paid: uint(29),
+  verifier: z.int().min(0).max(255),
+  evidenceHash: z.string().regex(/^0x[0-9a-f]{64}$/i),
+  nonce: uint(20),
+})
+const StatisticsQuery = z.strictObject({
+  operator: z.coerce.number().int().min(1).max(0xffff_ffff).optional(),
+  consumer: z.string().optional(),
+})
+
+/** Registers the routes. */
+export function activityRoutes(routes: FastifyInstance, deps: ActivityRoutesDeps): void {
+  const limit = { config: { rateLimit: { max: PER_SECOND, timeWindow: 1_000 } } }
+  const inTurn = turns()
+  routes.post('/v1/activity/query', limit, async (request) => {
+    const consumer = deps.readQuery(request.body)
+    const answer = await inTurn(() => deps.desk.propose(consumer))
+    if ('activity' in answer) return { activity: activityJson(answer.activity) }
+    throw new HttpError(STATUS[answer.refusal], answer.refusal, answer.message)
+  })
+  routes.post('/v1/activity', limit, async (request) => {
+    const { activity, signature } = readBody(request.body)
+    const answer = await inTurn(() => deps.desk.attest(activity, signature))
+    if ('signature' in answer) {
+      const attestor = checksumAddress(deps.facts.account)
+      return { attestor, signature: `0x${answer.signature.toString('hex')}` }
+    }
+    throw new HttpError(STATUS[answer.refusal], answer.refusal, answer.message)
+  })
+  const refreshed = refresher(deps)
+  routes.get('/v1/activity', limit, async (request) => {
+    const parsed = StatisticsQuery.safeParse(request.query)
+    if (!parsed.success) {
+      throw new HttpError(400, 'malformed-request', z.prettifyError(parsed.error))
+    }
+    const { operator, consumer } = parsed.data
+    const account = consumer === undefined ? undefined : parseAddress(consumer)
+    if (consumer !== undefined && account === undefined) {
+      throw new HttpError(400, 'malformed-request', 'consumer: 0x and 40 hex digits are expected')
+    }
+    const isComplete = await refreshed()
+    return statistics(deps, isComplete, operator, account)
+  })
+}
+
+/** Runs some at a time, refuses more; what fails underneath becomes its HTTP status. */
+function turns() {
+  let inWork = 0
+  return async <Value>(work: () => Promise<Value>): Promise<Value> => {
+    if (inWork >= IN_WORK_MAX) throw new HttpError(503, 'busy', 'try again in a moment')
+    inWork += 1
+    try {
+      return await work()
+    } catch (error) {
+      throw unavailable(error)
+    } finally {
+      inWork -= 1
+    }
+  }
+}
+
+function unavailable(error: unknown): unknown {
+  if (error instanceof ChainError) {
+    return new HttpError(503, 'chain-unavailable', 'the chain does not answer; try again')
+  }
+  if (error instanceof StorageError) {
+    return new HttpError(503, 'storage-unavailable', 'the books cannot be read now; try again')
+  }
+  return error
+}
+
+/** Reads the chain at most once in a while, for everybody together. */
+function refresher({ book, now }: ActivityRoutesDeps): () => Promise<boolean> {
+  let readAtMs = Number.NEGATIVE_INFINITY
+  let isComplete = false
+  return async () => {
+    if (Math.abs(now() - readAtMs) < FRESH_MS) return isComplete
+    try {
+      isComplete = await book.catchUp()
+      readAtMs = now()
+      return isComplete
+    } catch (error) {
+      throw unavailable(error)
+    }
+  }
+}
+
+function readBody(body: unknown): { activity: Activity; signature: Buffer } {
+  const malformed = (message: string): HttpError => new HttpError(400, 'malformed', message)
+  if (!isRecord(body) || Object.keys(body).length !== 2) {
+    throw malformed('activity and signature are expected')
+  }
+  const parsed = ActivityBody.safeParse(body['activity'])
+  if (!parsed.success) throw malformed(z.prettifyError(parsed.error))
+  const { consumer: text, bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = parsed.data
+  const consumer = readAccount(text)
+  if (consumer === undefined) throw malformed('consumer: 0x and 40 hex digits, EIP-55 if mixed')
+  const signature = readSignature(body['signature'])
+  if (signature === undefined) throw malformed('signature: 0x and 65 bytes in hex are expected')
+  const octets = { bytesUp: BigInt(bytesUp), bytesDown: BigInt(bytesDown) }
+  const amount = BigInt(paid)
+  if (octets.bytesUp >> 64n || octets.bytesDown >> 64n || amount >> 96n) {
+    throw malformed('octets are below 2^64, paid is below 2^96')
+  }
+  const hash = Buffer.from(evidenceHash.slice(2), 'hex')
+  const fields = { ...rest, ...octets, consumer, paid: amount, nonce: BigInt(nonce) }
+  return { activity: { ...fields, evidenceHash: hash }, signature }
+}
+
+/** An activity as HTTP shows it and takes it. */
+export function activityJson(activity: Activity): object {
+  const { consumer, bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = activity
+  return {
+    consumer: checksumAddress(consumer),
+    ...rest,
+    ...{ bytesUp: `${bytesUp}`, bytesDown: `${bytesDown}`, paid: `${paid}`, nonce: `${nonce}` },
+    evidenceHash: `0x${Buffer.from(evidenceHash).toString('hex')}`,
+  }
+}
+
+function statistics(
+  { book, facts }: ActivityRoutesDeps,
+  isComplete: boolean,
+  operator: number | undefined,
+  account: Address | undefined,
+): object {
+  const listed = account === undefined ? book.operators() : ofConsumer(book, account)
+  const chosen = listed.filter((one) => operator === undefined || one.operator === operator)
+  const { activities } = facts.activity
+  return {
+    ...{ chainId: Number(facts.chainId), contract: checksumAddress(activities) },
+    token: { symbol: facts.token.symbol, decimals: facts.token.decimals },
+    ...{ block: book.block(), complete: isComplete },
+    operators: chosen.slice(0, OPERATORS_LISTED_MAX).map(totalsJson),
+  }
+}
+
+function ofConsumer(book: ActivityBook, account: Address): OperatorActivity[] {
+  const { byOperator } = book.consumer(account)
+  return [...byOperator].map(([operator, totals]) => ({
+    ...{ ...NO_ACTIVITY, ...totals },
+    ...{ operator, consumers: 1 },
+  }))
+}
+
+function totalsJson(one: ActivityTotals & { operator: number; consumers: number }): object {
+  const { operator, summaries, consumers, sessions, bytesUp, bytesDown, paid } = one
+  return {
+    ...{ operator, summaries, consumers, sessions: `${sessions}` },
+    ...{ bytesUp: `${bytesUp}`, bytesDown: `${bytesDown}`, paid: `${paid}` },
+    ...{ firstStart: one.firstStart, lastEnd: one.lastEnd },
+  }
+}
