@@ -7,6 +7,7 @@ import type { Changes, JournalEntry, Session } from '../../accounting/session.ts
 import { type Storage, StorageError } from '../../accounting/storage.ts'
 import { anySession } from './store-arbitraries.ts'
 import { type Bed, commit, equal } from './store-bed.ts'
+import { closedTotals } from './store-closed-totals.ts'
 import { credits } from './store-credits.ts'
 import * as f from './store-fixtures.ts'
 import { merging, pruning } from './store-pruning.ts'
@@ -30,6 +31,7 @@ export async function storeConformance(t: Test, bed: Bed) {
   await t.test('load: open, lately closed, and what still owes', (t) => loading(t, bed))
   await t.test('pages: newest first, none lost at a page end', (t) => pages(t, bed))
   await t.test('what merchants were credited', (t) => credits(t, bed))
+  await t.test('what closed sessions add up to', (t) => closedTotals(t, bed))
   await t.test('records of one session, and of an account', (t) => recordPages(t, bed))
   await t.test('how the sessions of each client entry ended', (t) => histories(t, bed))
   await t.test('prune removes old records, not of open sessions or debts', (t) => pruning(t, bed))

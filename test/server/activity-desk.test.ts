@@ -1,0 +1,149 @@
+// What the operator attests: the ledger's gain since the last summary, exactly; its book of what
+// was published.
+
+import t from 'tap'
+import type { ClosedTotals } from '../../accounting/storage.ts'
+import type { PublishedActivity } from '../../chain/activity-events.ts'
+import { activitiesInterface } from '../../chain/bindings.ts'
+import { type Activity, activityDigest } from '../../ethereum/activity.ts'
+import type { Address } from '../../ethereum/address.ts'
+import { accountOf, recoverAddress, signDigest } from '../../ethereum/signature.ts'
+import { payPlaceDomain } from '../../ethereum/typed-data.ts'
+import { createActivityBook } from '../../server/activity-book.ts'
+import { createActivityDesk } from '../../server/activity-desk.ts'
+import { noActivityContracts } from './activity-double.ts'
+
+const OPERATOR = 3
+const keys = { operator: Buffer.alloc(32, 1), alice: Buffer.alloc(32, 2), bob: Buffer.alloc(32, 3) }
+const alice = accountOf(keys.alice)
+const domain = payPlaceDomain(31_337, noActivityContracts.activities)
+
+function world(first: ClosedTotals) {
+  const chain: PublishedActivity[] = []
+  const state = { totals: first, nowMs: 1_000_000, askedMs: 0, known: [alice] as Address[] }
+  const logOf = (one: PublishedActivity) =>
+    activitiesInterface.encodeEventLog('ActivitySummary', [
+      ...[one.consumer, one.operator, one.start, one.end, one.bytesUp, one.bytesDown],
+      ...[one.sessions, one.paid, one.verifier, `0x${one.evidenceHash}`],
+    ])
+  const book = createActivityBook({
+    rpc: {
+      async request(_method, [filter]) {
+        const { fromBlock, toBlock } = filter as { fromBlock: string; toBlock: string }
+        return chain.slice(Number(fromBlock) - 1, Number(toBlock)).map(logOf)
+      },
+    },
+    ...{ activity: noActivityContracts, deployBlock: 1, head: () => chain.length },
+  })
+  const desk = createActivityDesk({
+    ...{ book, operator: OPERATOR, domain, operatorKey: keys.operator, lagSeconds: 0 },
+    storage: {
+      async closedTotals(_account, endedBeforeMs) {
+        state.askedMs = endedBeforeMs
+        return state.totals
+      },
+    },
+    isConsumer: (account) => state.known.includes(account),
+    now: () => state.nowMs,
+  })
+  const publish = (activity: Activity): void => {
+    const { evidenceHash, nonce: _, ...rest } = activity
+    chain.push({ ...rest, evidenceHash: Buffer.from(evidenceHash).toString('hex') })
+  }
+  return { state, book, desk, publish }
+}
+
+const totals = (over: Partial<ClosedTotals> = {}): ClosedTotals => ({
+  ...{ sessions: 4, input: 100n, output: 900n, paid: 50n, firstStartedAtMs: 500_700 },
+  idsHash: Buffer.alloc(32, 9),
+  ...over,
+})
+
+async function proposed({ desk }: ReturnType<typeof world>): Promise<Activity> {
+  const answer = await desk.propose(alice)
+  if ('refusal' in answer) throw new Error(answer.refusal)
+  return answer.activity
+}
+
+t.test('the first summary is all of it; the next one what the ledger has gained', async (t) => {
+  const w = world(totals())
+  const first = await proposed(w)
+  t.match(first, { start: 500, end: 1_000, sessions: 4, bytesUp: 100n, bytesDown: 900n, paid: 50n })
+  t.match(first, { nonce: 0n, verifier: 1, operator: OPERATOR })
+  t.equal(w.state.askedMs, 1_000_000, 'of sessions that ended before the end')
+  w.publish(first)
+  t.match(await w.desk.propose(alice), { refusal: 'nothing-new' })
+  w.state.nowMs = 2_000_500
+  // A session that came to the books late, and a debt paid for an older one.
+  w.state.totals = totals({ sessions: 5, input: 101n, output: 900n, paid: 57n })
+  const second = await proposed(w)
+  t.match(second, { start: 1_000, end: 2_000, sessions: 1, bytesUp: 1n, bytesDown: 0n, paid: 7n })
+  t.equal(second.nonce, 1n)
+  w.publish({ ...second, operator: OPERATOR + 1 })
+  const third = await proposed(w).catch((error: Error) => error.message)
+  t.equal(third, 'nothing-new', 'the clock is one for all operators: nothing before its end')
+  w.state.nowMs = 3_000_000
+  t.match(await proposed(w), { start: 2_000, end: 3_000, sessions: 1, nonce: 2n }, 'but not lost')
+  w.state.totals = totals({ sessions: 3 })
+  t.match(await w.desk.propose(alice), { refusal: 'published-more' })
+  t.match(await w.desk.propose(accountOf(keys.bob)), { refusal: 'unknown-consumer' })
+})
+
+t.test('it signs what is exactly right, and nothing else', async (t) => {
+  const w = world(totals())
+  const right = await proposed(w)
+  const attest = (change: Partial<Activity> = {}, key = keys.alice) => {
+    const activity = { ...right, ...change }
+    return w.desk.attest(activity, signDigest(activityDigest(domain, activity), key))
+  }
+  const good = await attest()
+  if ('refusal' in good) throw new Error(good.refusal)
+  const signer = recoverAddress(activityDigest(domain, right), good.signature)
+  t.equal(signer, accountOf(keys.operator))
+  for (const [change, refusal] of [
+    [{ sessions: 5 }, 'figures-differ'],
+    [{ paid: 49n }, 'figures-differ'],
+    [{ start: 501 }, 'figures-differ'],
+    [{ evidenceHash: Buffer.alloc(32) }, 'figures-differ'],
+    [{ end: 1_001 }, 'not-ended'],
+    [{ nonce: 1n }, 'replay'],
+    [{ operator: 4 }, 'wrong-operator'],
+    [{ verifier: 2 }, 'wrong-verifier'],
+    [{ consumer: accountOf(keys.bob) }, 'bad-signature'],
+  ] as const) {
+    t.match(await attest(change), { refusal }, JSON.stringify(Object.keys(change)))
+  }
+  t.match(await attest({}, keys.bob), { refusal: 'bad-signature' })
+  w.publish(right)
+  t.match(await attest(), { refusal: 'replay' }, 'published meanwhile')
+  t.match(await attest({ nonce: 1n }), { refusal: 'overlap' })
+})
+
+t.test('the book: by operator and consumer, and untouched by a failure', async (t) => {
+  const w = world(totals())
+  const right = await proposed(w)
+  w.publish(right)
+  w.publish({ ...right, consumer: accountOf(keys.bob), paid: 1n })
+  w.publish({ ...right, start: 2_000, end: 2_001, operator: 4 })
+  t.equal(await w.book.catchUp(), true)
+  t.equal(w.book.block(), 3)
+  t.match(w.book.operators(), [
+    { operator: 3, consumers: 2, summaries: 2, paid: 51n, firstStart: 500, lastEnd: 1_000 },
+    { operator: 4, consumers: 1, summaries: 1, lastEnd: 2_001 },
+  ])
+  t.match(w.book.consumer(alice), { count: 2, end: 2_001 })
+  let isAway = true
+  const failing = createActivityBook({
+    rpc: {
+      async request() {
+        if (isAway) throw new Error('away')
+        return []
+      },
+    },
+    ...{ activity: noActivityContracts, deployBlock: 1, head: () => 1 },
+  })
+  await t.rejects(failing.catchUp(), /away/)
+  t.equal(failing.block(), 0)
+  isAway = false
+  t.equal(await failing.catchUp(), true)
+})
