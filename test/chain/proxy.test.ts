@@ -263,3 +263,15 @@ t.test('hostile JSON never makes the policy throw', (t) => {
   fc.assert(fc.property(body, survives), { numRuns: 1_000, seed: 11 })
   t.end()
 })
+
+t.test('contracts beside the escrow contract are ours, too', async (t) => {
+  const activity = { activities: account(0xa1), attestors: account(0xa2), devices: account(0xa3) }
+  const wider = { ...policy, contracts: { ...policy.contracts, activity } }
+  for (const to of Object.values(activity)) {
+    const call = { jsonrpc: '2.0', id: 1, method: 'eth_call', params: [{ to, data: '0x' }] }
+    t.equal(planProxy(call, wider).forward.length, 1)
+    t.equal(planProxy(call, policy).forward.length, 0, 'not where they are not known')
+    const logs = { ...call, method: 'eth_getLogs', params: [{ address: to, fromBlock: '0x1' }] }
+    t.equal(planProxy(logs, wider).forward.length, 1)
+  }
+})

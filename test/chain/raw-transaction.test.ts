@@ -2,7 +2,7 @@
 
 import { Wallet } from 'ethers'
 import t from 'tap'
-import { datanetInterface, tokenInterface } from '../../chain/bindings.ts'
+import { activitiesInterface, datanetInterface, tokenInterface } from '../../chain/bindings.ts'
 import { type ProxyPolicy, planProxy } from '../../chain/proxy.ts'
 import { readRawTransaction } from '../../chain/raw-transaction.ts'
 import { account } from './fakechain.ts'
@@ -123,4 +123,20 @@ t.test('a chain that is nearly full takes no transactions, and says so', async (
   t.match(planned.complete([]), { error: { code: -32000, message: /nearly full/ } })
   const read = { id: 1, method: 'eth_chainId' }
   t.equal(planProxy(read, { ...policy, nearlyFull: true }).forward.length, 1, 'reading goes on')
+})
+
+t.test('publishActivity goes to the contract of activities, and nowhere else', async (t) => {
+  const activities = account(0xa1)
+  const activity = { activities, attestors: account(0xa2), devices: account(0xa3) }
+  const wider = { ...policy, contracts: { ...policy.contracts, activity } }
+  const summary = [other, 1, 1, 2, 3, 4, 5, 6, 1, hash, 0]
+  const args = [summary, `0x${junk(65)}`, `0x${junk(300)}`]
+  const data = activitiesInterface.encodeFunctionData('publishActivity', args)
+  const good = readRawTransaction(await sign({ to: activities, data }), wider)
+  t.strictSame(good, { account: sender, nonce: 3 })
+  t.match(readRawTransaction(await sign({ to: activities, data }), policy), /our contracts only/)
+  t.match(readRawTransaction(await sign({ to: contract, data }), wider), /of no function/)
+  t.match(readRawTransaction(await sign({ to: activity.devices, data }), wider), /of no function/)
+  const long = `${data}${junk(4_096)}`
+  t.match(readRawTransaction(await sign({ to: activities, data: long }), wider), /above 4096/)
 })

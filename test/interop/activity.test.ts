@@ -3,6 +3,8 @@
 // and contract, and the statistics of the events equal to the ledger.
 
 import { generateKeyPairSync } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import {
   attestorEvidence,
@@ -22,7 +24,10 @@ import {
 import { type Address, checksumAddress } from '../../ethereum/address.ts'
 import { signDigest } from '../../ethereum/signature.ts'
 import { activityScene, type Party, type Sums } from './activity-scene.ts'
-import { runDatanet } from './server.ts'
+import { startPayer } from './payer-process.ts'
+import { createDevice, eapolTest, runDatanet } from './server.ts'
+
+t.setTimeout(170_000)
 
 const NAMES = ['ada', 'bea', 'cid', 'dan', 'eve']
 const SESSIONS_EACH = 10
@@ -176,10 +181,8 @@ t.test('a false summary is refused by the attestor', async (t) => {
 })
 
 t.test('summaries are published; the statistics equal the ledger to the unit', async (t) => {
-  for (const party of parties) {
-    const published = await publishNow(await scene.deps(party))
-    t.equal(published.kind, 'published')
-  }
+  const all = parties.map(async (party) => publishNow(await scene.deps(party)))
+  for (const { kind } of await Promise.all(all)) t.equal(kind, 'published')
   const booked = await scene.booked()
   const [line, ...others] = await statistics()
   t.same(others, [])
@@ -246,19 +249,57 @@ t.test('an enrolled P-256 key is evidence of its own', async (t) => {
   t.match(line, textOf((await scene.booked()).get(bea.account as Address) as Sums))
 })
 
+t.test('datanet device activity and device run --activity exit', async (t) => {
+  const { directory, account } = await createDevice(server, 'phone')
+  const device = (...args: string[]) => runDatanet(['device', ...args], { cwd: server.directory })
+  t.match(await device('activity', directory), { code: 0, out: /^nothing new to publish$/m })
+  t.ok((await eapolTest(server, directory)).ok)
+  t.equal((await device('pay', directory, '--once')).code, 0)
+  const token = readFileSync(join(server.directory, 'data', 'admin-token'), 'utf8').trim()
+  const headers = { authorization: `Bearer ${token}` }
+  const listed = await (await fetch(`${server.url}/v1/sessions`, { headers })).json()
+  const { sessions } = listed as { sessions: Record<string, string>[] }
+  const session = sessions.find((one) => one['account'] === account)
+  const [id = '', station = ''] = [session?.['id'], session?.['callingStationId']]
+  await scene.stops({ id, station }, 11, 13)
+  const looked = async () => {
+    const { out } = await device('activity', directory, '--json')
+    return JSON.parse(out).activities as Record<string, unknown>[]
+  }
+  while ((await looked()).length === 0) await new Promise((resolve) => setTimeout(resolve, 200))
+  const expected = { sessions: 1, bytesUp: '11', bytesDown: '13', paid: session?.['paid'] }
+  t.match(await looked(), [{ ...expected, published: false, transaction: null, verifier: 1 }])
+  const payer = startPayer(t, directory, ['--activity', 'exit'])
+  while (!payer.lines().some(({ event }) => event === 'started')) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  // It looks at its operator first: what it has not met it has nothing to tell of.
+  while (!existsSync(join(directory, 'activities.json'))) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  t.equal(await payer.end('SIGTERM'), 0, payer.errors())
+  const told = payer.lines().find(({ event }) => event === 'activity-published')
+  t.match(told, { operatorId: 1, sessions: 1 })
+  t.same(await looked(), [], 'published')
+  const notes = JSON.parse(readFileSync(join(directory, 'activities.json'), 'utf8'))
+  t.match(notes.activities, { 1: { nonce: '0', isPending: false } }, 'and remembered')
+  t.match(await device('run', directory, '--activity', 'often'), { code: 64, errors: /daily/ })
+  t.match(await device('activity', directory, '--publish'), { code: 0, out: /^nothing new/m })
+})
+
 t.test('datanet activity: words, and every mistake in one line', async (t) => {
   const ask = (...args: string[]) => runDatanet(['activity', ...args], { cwd: server.directory })
   const shown = await ask('--config', server.configPath)
   t.equal(shown.code, 0, shown.errors)
   t.match(shown.out, /^OPERATOR +SUMMARIES +CONSUMERS +SESSIONS/m)
-  t.match(shown.out, new RegExp(`^${operatorId} +7 +5 +52 `, 'm'))
+  t.match(shown.out, new RegExp(`^${operatorId} +8 +6 +53 `, 'm'))
   t.match(await ask('--consumer', '0x1'), { code: 64, errors: /40 hex digits/ })
   t.match(await ask('--since', 'noon'), { code: 64, errors: /Unix seconds/ })
   t.match(await ask('--operator', 'x'), { code: 64, errors: /number/ })
   t.match(await ask('--rpc', 'http://127.0.0.1:1'), { code: 64, errors: /go together/ })
   t.match(await ask('--server', 'http://127.0.0.1:1'), { code: 69 })
   const own = ['--rpc', `${server.url}/v1/chain`, '--contract', access.contract]
-  t.match((await ask('--json', ...own)).out, /"summaries":7,"consumers":5/)
+  t.match((await ask('--json', ...own)).out, /"summaries":8,"consumers":6/)
   const bad = await fetch(`${server.url}/v1/activity?consumer=0x1`)
   t.equal(bad.status, 400)
 })
