@@ -30,7 +30,9 @@ export function createActivitySide(o: {
     head: () => mirror.head()?.number,
   })
   const desk = createActivityDesk({
-    ...{ book, operatorKey, now, storage: books.storage, operator: facts.operatorId },
+    ...{ book, operatorKey, storage: books.storage, operator: facts.operatorId },
+    // Nor may it end after the time of a block: the clock of the books never goes back, ours may.
+    now: () => Math.min(now(), Date.now()),
     domain: payPlaceDomain(facts.chainId, facts.activity.activities),
     isConsumer: (account) => mirror.channel(facts.operatorId, account) !== undefined,
     lagSeconds: chain.own === undefined ? SLOT_SECONDS : 0,

@@ -191,7 +191,7 @@ function statistics(
   return {
     ...{ chainId: Number(facts.chainId), contract: checksumAddress(activities) },
     token: { symbol: facts.token.symbol, decimals: facts.token.decimals },
-    ...{ block: book.block(), complete: isComplete },
+    ...{ block: book.block(), complete: isComplete && !book.isFull() },
     operators: chosen.slice(0, OPERATORS_LISTED_MAX).map(totalsJson),
   }
 }

@@ -1,5 +1,5 @@
-// Published activities on a real chain by the calls programs make: attestors named, k of n, evidence
-// refused, what the events add up to.
+// Published activities on a real chain by the calls programs make: attestors named, k of n,
+// evidence refused, what the events add up to.
 
 import { Wallet } from 'ethers'
 import t from 'tap'
