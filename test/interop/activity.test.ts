@@ -4,6 +4,7 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -247,6 +248,37 @@ t.test('an enrolled P-256 key is evidence of its own', async (t) => {
   t.match(published.activity, { verifier: BY_DEVICE, sessions: 1, bytesUp: 3n, bytesDown: 5n })
   const [line] = await statistics('--consumer', bea.account)
   t.match(line, textOf((await scene.booked()).get(bea.account as Address) as Sums))
+})
+
+t.test('the device refuses figures that can’t be right, and publishes none of them', async (t) => {
+  const deps = await scene.deps(cid)
+  const [last] = await statistics('--consumer', cid.account)
+  if (last === undefined) throw new Error('nothing published')
+  const said = {
+    ...{ consumer: checksumAddress(cid.account), operator: operatorId, start: last.lastEnd },
+    ...{ end: last.lastEnd + 1, bytesUp: '1', bytesDown: '1', sessions: 1, paid: '1' },
+    ...{ verifier: 1, nonce: '1', evidenceHash: `0x${'00'.repeat(32)}` },
+  }
+  const wrong: [string, object, RegExp][] = [
+    ['more paid than was promised', { paid: `${10n ** 20n}` }, /was promised/],
+    ['from before the last end', { start: last.lastEnd - 1 }, /before the last end/],
+    ['an empty period', { end: last.lastEnd }, /empty period/],
+    ['an old nonce', { nonce: '0' }, /has not seen the last summary/],
+    ['about another', { consumer: checksumAddress(ada.account) }, /no activity that can be read/],
+    ['of another operator', { operator: operatorId + 1 }, /no activity that can be read/],
+    ['no numbers', { sessions: '1' }, /no activity that can be read/],
+  ]
+  for (const [name, change, message] of wrong) {
+    const liar = createServer((_request, response) =>
+      response.end(JSON.stringify({ activity: { ...said, ...change } })),
+    )
+    await new Promise<void>((resolve) => liar.listen(0, '127.0.0.1', resolve))
+    const { port } = liar.address() as { port: number }
+    const to = { ...deps.to, url: `http://127.0.0.1:${port}` }
+    await t.rejects(publishNow({ ...deps, to }), { message }, name)
+    liar.close()
+  }
+  t.same(await statistics('--consumer', cid.account), [last])
 })
 
 t.test('datanet device activity and device run --activity exit', async (t) => {
