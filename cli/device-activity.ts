@@ -4,11 +4,11 @@
 import { resolve } from 'node:path'
 import { readAccountKey } from '../device/account-key.ts'
 import { nextSummary, type Published, publishNow } from '../device/activity.ts'
+import { readActivityKey } from '../device/activity-key.ts'
 import { shown } from '../device/amounts.ts'
 import { openChain, readChain } from '../device/chain.ts'
 import { type DeviceFile, operatorsOf } from '../device/device-file.ts'
 import { readDevice } from '../device/folder.ts'
-import { readMeteringKey } from '../device/metering-key.ts'
 import { createTills } from '../device/tills.ts'
 import { openVouchers } from '../device/vouchers-file.ts'
 import { type Activity, BY_DEVICE } from '../ethereum/activity.ts'
@@ -67,7 +67,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const accountKey = await readAccountKey(directory, device, () => knownPassword(terminal))
   const vouchers = await openVouchers(directory)
   const tillOf = createTills({ directory, device, accountKey, vouchers, now })
-  const key = await readMeteringKey(directory, device)
+  const key = await readActivityKey(directory, device)
   const told: Told[] = []
   let failures = 0
   for (const { operatorId, rpc: url } of operators) {

@@ -246,15 +246,15 @@ async function publish(
   { to }: OpenTill,
   { now, err: progress }: Terminal,
 ): Promise<Published> {
-  const [{ openChain, readChain }, { publishNow }, { readMeteringKey }] = await Promise.all([
+  const [{ openChain, readChain }, { publishNow }, { readActivityKey }] = await Promise.all([
     import('../device/chain.ts'),
     import('../device/activity.ts'),
-    import('../device/metering-key.ts'),
+    import('../device/activity-key.ts'),
   ])
   const operator = operatorsOf(device).find(({ operatorId }) => operatorId === to.operatorId)
   const link = openChain((operator ?? device).rpc)
   try {
-    const key = await readMeteringKey(directory, device)
+    const key = await readActivityKey(directory, device)
     const chain = readChain(link.rpc, device.contract)
     const where = { directory, device, to, rpc: link.rpc, chain }
     return await publishNow({ ...where, key, progress, now })

@@ -38,7 +38,7 @@ import { amount, count } from './session-view.ts'
 import { openVouchers } from './vouchers-file.ts'
 
 /** A P-256 key of the device that signs SHA-256 of a digest: r ‖ s, 64 bytes, low s. */
-export interface MeteringKey extends P256Point {
+export interface ActivityKey extends P256Point {
   readonly sign: (digest: Buffer) => Promise<Buffer>
 }
 
@@ -50,7 +50,7 @@ export interface ActivityDeps {
   readonly rpc: RpcRequest
   readonly chain: ChainReader
   /** Absent: the operator's signature is the evidence. */
-  readonly key: MeteringKey | undefined
+  readonly key: ActivityKey | undefined
   readonly progress: (line: string) => void
   readonly now: () => number
 }
@@ -157,7 +157,7 @@ async function checkProposed(
 async function enrolledKey(
   contracts: ActivityContracts,
   { key, to, rpc }: ActivityDeps,
-): Promise<MeteringKey | undefined> {
+): Promise<ActivityKey | undefined> {
   if (key === undefined) return undefined
   const isEnrolled = await isDeviceEnrolled(rpc, contracts, to.operatorId, to.account, key)
   return isEnrolled ? key : undefined

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { ActivityDeps, MeteringKey } from '../../device/activity.ts'
+import type { ActivityDeps, ActivityKey } from '../../device/activity.ts'
 import { readChain } from '../../device/chain.ts'
 import { openVouchers } from '../../device/vouchers-file.ts'
 import { type Address, checksumAddress } from '../../ethereum/address.ts'
@@ -62,7 +62,7 @@ export interface ActivityScene {
   pays(party: Party, session: OpenSession, more: bigint): Promise<void>
   /** By the ledger, as `datanet sessions --all` shows it. */
   booked(): Promise<Map<Address, Sums>>
-  deps(party: Party, key?: MeteringKey): Promise<ActivityDeps>
+  deps(party: Party, key?: ActivityKey): Promise<ActivityDeps>
   post(path: string, body: unknown): Promise<{ status: number; body: Record<string, never> }>
 }
 

@@ -15,7 +15,7 @@ import {
   publishActivity,
 } from '../../chain/activity-calls.ts'
 import { nextSummary, publishNow } from '../../device/activity.ts'
-import { meteringKeyOf } from '../../device/metering-key.ts'
+import { activityKeyOf } from '../../device/activity-key.ts'
 import {
   type Activity,
   BY_DEVICE,
@@ -232,7 +232,7 @@ t.test('a session over the boundary is in the next summary, whole, and only ther
 
 t.test('an enrolled P-256 key is evidence of its own', async (t) => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const key = meteringKeyOf(privateKey)
+  const key = activityKeyOf(privateKey)
   if (key === undefined) throw new Error('no P-256 key')
   const session = await scene.joins(bea)
   await scene.pays(bea, session, PRICE)

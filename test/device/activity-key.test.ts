@@ -2,13 +2,13 @@
 
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import t from 'tap'
-import { meteringKeyOf, readMeteringKey } from '../../device/metering-key.ts'
+import { activityKeyOf, readActivityKey } from '../../device/activity-key.ts'
 
 const HALF = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n / 2n
 
 t.test('EIP-7951: 64 bytes r ‖ s with the lower s, over SHA-256 of the digest', async (t) => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const key = meteringKeyOf(privateKey)
+  const key = activityKeyOf(privateKey)
   if (key === undefined) throw new Error('no key')
   t.same([key.qx.length, key.qy.length], [32, 32])
   for (let n = 0; n < 20; n++) {
@@ -24,8 +24,8 @@ t.test('EIP-7951: 64 bytes r ‖ s with the lower s, over SHA-256 of the digest'
 t.test('other curves, and keys that are no file, are none', async (t) => {
   for (const namedCurve of ['secp256k1', 'P-384']) {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve })
-    t.equal(meteringKeyOf(privateKey), undefined, namedCurve)
+    t.equal(activityKeyOf(privateKey), undefined, namedCurve)
   }
-  t.equal(await readMeteringKey('/nowhere', { kind: 'bound', privateKey: 'key.pem' }), undefined)
-  t.equal(await readMeteringKey('/nowhere', { kind: 'direct', privateKey: 'key.pem' }), undefined)
+  t.equal(await readActivityKey('/nowhere', { kind: 'bound', privateKey: 'key.pem' }), undefined)
+  t.equal(await readActivityKey('/nowhere', { kind: 'direct', privateKey: 'key.pem' }), undefined)
 })

@@ -5,28 +5,28 @@
 import { createPrivateKey, type KeyObject, sign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import type { MeteringKey } from './activity.ts'
+import type { ActivityKey } from './activity.ts'
 import type { DeviceFile } from './device-file.ts'
 
 /** The order of P-256 (FIPS 186-5, SP 800-186 §3.2.1.3). */
 const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
 /** Undefined where the device has no such key, or it can't be read as a file. */
-export async function readMeteringKey(
+export async function readActivityKey(
   directory: string,
   { kind, privateKey }: Pick<DeviceFile, 'kind' | 'privateKey'>,
-): Promise<MeteringKey | undefined> {
+): Promise<ActivityKey | undefined> {
   if (kind !== 'bound') return undefined
   const path = isAbsolute(privateKey) ? privateKey : join(directory, privateKey)
   try {
-    return meteringKeyOf(createPrivateKey(await readFile(path)))
+    return activityKeyOf(createPrivateKey(await readFile(path)))
   } catch {
     return undefined
   }
 }
 
 /** Undefined for a key of another curve. */
-export function meteringKeyOf(key: KeyObject): MeteringKey | undefined {
+export function activityKeyOf(key: KeyObject): ActivityKey | undefined {
   const { crv, x, y } = key.export({ format: 'jwk' })
   if (crv !== 'P-256' || x === undefined || y === undefined) return undefined
   return {
