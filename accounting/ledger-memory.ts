@@ -31,7 +31,9 @@ export function adopt(tables: Tables, stored: StoredAccount | Stored): void {
   const accounts = 'accounts' in stored ? stored.accounts : [stored.account]
   for (const account of accounts) {
     if (tables.accounts.has(account.account)) continue
-    bookOf(tables, account.account).account = account
+    const book = bookOf(tables, account.account)
+    book.account = account
+    book.meteringKeys = stored.meteringKeys.filter((key) => key.account === account.account)
   }
   const sessions = 'debts' in stored ? [...stored.sessions, ...stored.debts] : stored.sessions
   for (const session of inOrder(sessions)) {

@@ -5,7 +5,7 @@
 import type { Address } from '../ethereum/address.ts'
 import { isForDebt } from './lifecycle.ts'
 import { bookedDebt, debtOf, nextEvent } from './rating.ts'
-import type { Account, Changes, NasPlace, Session, TariffVersion } from './session.ts'
+import type { Account, Changes, MeteringKey, NasPlace, Session, TariffVersion } from './session.ts'
 
 /** One session's place in the tables; the value is replaced as it changes, the row stays. */
 export interface Row {
@@ -35,6 +35,8 @@ export interface AccountBook {
   openDebt: bigint
   /** When the last reconnect by a cached key began, by client entry. */
   readonly reconnects: Map<string, number>
+  /** In no order; see metering-keys.ts. */
+  meteringKeys: readonly MeteringKey[]
 }
 
 /** Arrays of one Changes, while they grow. */
@@ -62,7 +64,10 @@ export interface Tables {
   readonly changedAccounts: AccountBook[]
   /** What the last drain gave: stored when the next one comes. */
   unstored: Set<Row | AccountBook>
-  logs: Pick<Growing, 'journal' | 'records' | 'disputes' | 'authorizations' | 'tariffs'>
+  logs: Pick<
+    Growing,
+    'journal' | 'records' | 'disputes' | 'authorizations' | 'tariffs' | 'meteringKeys'
+  >
   /** Decided since the last advance(). */
   readonly cut: Set<Row>
   readonly overdue: Set<Row>
@@ -73,6 +78,7 @@ export interface Tables {
 
 export const noLogs = (): Tables['logs'] => ({
   ...{ journal: [], records: [], disputes: [], authorizations: [], tariffs: [] },
+  meteringKeys: [],
 })
 
 export const createTables = (): Tables => ({
@@ -117,6 +123,7 @@ export const emptyBook = (account: Address): AccountBook => ({
   changed: false,
   ...{ open: new Set(), debts: new Set(), places: new Map(), reserved: 0n, openDebt: 0n },
   reconnects: new Map(),
+  meteringKeys: [],
 })
 
 /** The account, new where it is not known. */

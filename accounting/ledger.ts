@@ -13,12 +13,14 @@ import { continuation, find, lastAt, standing } from './ledger-questions.ts'
 import { begin, beginByStart, confirm, mayHaveAllowance } from './ledger-sessions.ts'
 import { bookOf, byAge, createTables, emptyBook, type Row } from './ledger-tables.ts'
 import { compareMeters, report, stop } from './ledger-usage.ts'
+import { enrol } from './metering-keys.ts'
 import type {
   Account,
   AccountingRecord,
   Changes,
   CutReason,
   DynamicAuthorization,
+  MeteringKey,
   NasPlace,
   Session,
   SessionEnd,
@@ -132,6 +134,8 @@ export interface Ledger {
   /** Closed sessions in memory that owe, in no order. */
   owing(): Iterable<Session>
   account(account: Address): Account | undefined
+  /** Of an account in memory, in no order, those whose time is over with them. */
+  meteringKeys(account: Address): readonly MeteringKey[]
   /** Of an account that is not in memory: of nothing. */
   standing(account: Address, place: NasPlace, merchant: Address, nowMs: number): Standing
   /** Whether the day's free allowance is there; a session that begins with one uses it up. */
@@ -178,6 +182,8 @@ export interface Ledger {
   pay(voucher: CheckedVoucher, session: string | undefined, nowMs: number): Credited | undefined
   /** What the device's own meter says: recorded, disputed beyond 5 % + 1 MB (once a session). */
   deviceReport(id: string, octets: bigint, nowMs: number): void
+  /** Takes in a metering key of an account in memory, for the oldest where it has a few. */
+  enrol(key: Omit<MeteringKey, 'slot'>): MeteringKey
   /** Decides to put a session off; undefined where none is open. One still reserved is closed. */
   cut(id: string, reason: CutReason, nowMs: number): Session | undefined
   /**
@@ -240,6 +246,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       for (const { debts } of tables.accounts.values()) for (const row of debts) yield row.session
     },
     account: (account) => bookKnown(account)?.account,
+    meteringKeys: (account) => bookKnown(account)?.meteringKeys ?? [],
     standing: (...question) => standing(tables, ...question),
     mayHaveAllowance: (account, nowMs) =>
       mayHaveAllowance((bookKnown(account) ?? emptyBook(account)).account, nowMs),
@@ -282,6 +289,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       const row = tables.rows.get(id)
       if (row !== undefined) compareMeters(tables, row, octets, nowMs)
     },
+    enrol: (key) => enrol(tables, key),
     cut(id, reason, nowMs) {
       const row = openAt(id, nowMs)
       if (row === undefined) return undefined

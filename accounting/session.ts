@@ -118,6 +118,24 @@ export interface Session {
   readonly disputed: boolean
 }
 
+/** How far a device's own figures are to be believed: its maker vouches, it signs, or neither. */
+export type Trust = 'none' | 'software' | 'hardware'
+
+/** A key that signs reports of usage for an account; it was shown to be what `trust` says. */
+export interface MeteringKey {
+  readonly account: Address
+  /** Which of the account's few, from 0; a new key takes the place of the oldest. */
+  readonly slot: number
+  /** P-256, 65 octets, uncompressed, in base64url. */
+  readonly publicKey: string
+  /** How it was shown. */
+  readonly scheme: string
+  readonly trust: Exclude<Trust, 'none'>
+  readonly enrolledAtMs: number
+  /** From then on its reports count for nothing until it is shown anew. */
+  readonly expiresAtMs: number
+}
+
 /** What is known of an account apart from its sessions. */
 export interface Account {
   readonly account: Address
@@ -213,4 +231,5 @@ export interface Changes {
   readonly disputes: readonly Dispute[]
   readonly authorizations: readonly DynamicAuthorization[]
   readonly tariffs: readonly TariffVersion[]
+  readonly meteringKeys: readonly MeteringKey[]
 }

@@ -9,6 +9,7 @@ import type {
   Dispute,
   DynamicAuthorization,
   JournalEntry,
+  MeteringKey,
   Session,
   TariffVersion,
 } from './session.ts'
@@ -22,6 +23,8 @@ export interface Stored {
   /** The accounts of all of these. */
   readonly accounts: readonly Account[]
   readonly tariffs: readonly TariffVersion[]
+  /** Of these accounts. */
+  readonly meteringKeys: readonly MeteringKey[]
 }
 
 /** What the store knows of one account that is not in memory. */
@@ -29,6 +32,7 @@ export interface StoredAccount {
   readonly account: Account
   /** Its open sessions and those with debts. */
   readonly sessions: readonly Session[]
+  readonly meteringKeys: readonly MeteringKey[]
 }
 
 /** One page of a list, newest first. */

@@ -10,6 +10,7 @@ import type {
   Dispute,
   DynamicAuthorization,
   JournalEntry,
+  MeteringKey,
   Session,
   TariffVersion,
 } from './session.ts'
@@ -180,6 +181,20 @@ function readTariff(row: Row): TariffVersion {
   return { tariff: tariffOf(String(row['body'])), sinceMs: Number(row['since']) }
 }
 
+function readMeteringKey(row: Row): MeteringKey {
+  return {
+    account: mustAddress(row['account']),
+    slot: Number(row['slot']),
+    publicKey: String(row['public_key']),
+    scheme: String(row['scheme']),
+    trust: String(row['trust']) as MeteringKey['trust'],
+    enrolledAtMs: Number(row['enrolled_at']),
+    expiresAtMs: Number(row['expires_at']),
+  }
+}
+
+const KEYS = 'SELECT * FROM metering_keys WHERE account'
+
 /** Amounts are text in one database and numbers in the other: this compares with both. */
 const OWING = "debt <> '0'"
 
@@ -265,17 +280,21 @@ export function storeReader(query: Query): Omit<Storage, 'commit' | 'prune' | 'c
         `SELECT * FROM accounts WHERE account IN (${theirs.join(' UNION ALL ')})`,
         [closedSinceMs],
       )
+      const keys = await query(`${KEYS} IN (${theirs.join(' UNION ALL ')})`, [closedSinceMs])
       const tariffs = await query('SELECT * FROM tariffs ORDER BY name, version', [])
       return {
         ...{ sessions, debts, accounts: accountsOf([...sessions, ...debts], accounts) },
         tariffs: tariffs.map(readTariff),
+        meteringKeys: keys.map(readMeteringKey),
       }
     },
     async account(account) {
       const [row] = await query('SELECT * FROM accounts WHERE account = ?', [account])
       const sessions = await bodies(`account = ? AND (closed_at IS NULL OR ${OWING})`, [account])
       if (row === undefined && sessions.length === 0) return undefined
-      return { account: row === undefined ? blankAccount(account) : readAccount(row), sessions }
+      const meteringKeys = (await query(`${KEYS} = ?`, [account])).map(readMeteringKey)
+      const read = row === undefined ? blankAccount(account) : readAccount(row)
+      return { account: read, sessions, meteringKeys }
     },
     sessions: async (o) => readSessions(await page(query, 'sessions', 'started_at', o)),
     journal: async (o) => (await page(query, 'journal', 'at', o)).map(readJournal),

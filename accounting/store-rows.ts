@@ -9,6 +9,7 @@ import type {
   Dispute,
   DynamicAuthorization,
   JournalEntry,
+  MeteringKey,
   NasPlace,
   Session,
   TariffVersion,
@@ -291,6 +292,31 @@ export const tariffTable: Table<TariffVersion> = {
   values: ({ tariff, sinceMs }) => [text(tariff.name), tariff.version, sinceMs, tariffBody(tariff)],
 }
 
+export const meteringKeyTable: Table<MeteringKey> = {
+  name: 'metering_keys',
+  key: ['account', 'slot'],
+  indexed: [],
+  columns: [
+    ['account', 'text'],
+    ['slot', 'integer'],
+    ['public_key', 'text'],
+    ['scheme', 'text'],
+    ['trust', 'text'],
+    ['enrolled_at', 'integer'],
+    ['expires_at', 'integer'],
+  ],
+  keyOf: (key) => `${key.slot} ${key.account}`,
+  values: (key) => [
+    key.account,
+    key.slot,
+    key.publicKey,
+    key.scheme,
+    key.trust,
+    key.enrolledAtMs,
+    key.expiresAtMs,
+  ],
+}
+
 /** The rows of one table in a commit. */
 export interface TableRows {
   readonly table: Omit<Table<never>, 'keyOf' | 'values'>
@@ -318,6 +344,7 @@ export function commitRows(
   return [
     rowsOf(tariffTable, changes.tariffs),
     rowsOf(accountTable, changes.accounts),
+    rowsOf(meteringKeyTable, changes.meteringKeys),
     rowsOf(
       facts,
       sessions.filter((session) => !stored.hasFacts(session)),

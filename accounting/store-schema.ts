@@ -181,9 +181,18 @@ function radacct({ instant, inet, unknown }: Dialect): string {
     WHERE state <> 'reserved' AND (ended_by IS NULL OR ended_by <> 'abandoned')`
 }
 
+/** What devices attest. */
+const attested = ({ integer, endKeyed }: Dialect): string[] => [
+  `CREATE TABLE metering_keys (
+    account TEXT NOT NULL, slot ${integer} NOT NULL, public_key TEXT NOT NULL,
+    scheme TEXT NOT NULL, trust TEXT NOT NULL, enrolled_at ${integer} NOT NULL,
+    expires_at ${integer} NOT NULL, PRIMARY KEY (account, slot)
+  )${endKeyed}`,
+]
+
 /** Migration n is at index n - 1: the statements that bring version n - 1 to version n. */
 export function migrations(dialect: Dialect): readonly (readonly string[])[] {
-  return [[...dialect.before, ...tables(dialect), radacct(dialect)]]
+  return [[...dialect.before, ...tables(dialect), radacct(dialect)], attested(dialect)]
 }
 
 /** The table that says which migrations have run. */

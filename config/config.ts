@@ -118,7 +118,11 @@ export interface Config {
     readonly newcomersPerClient: number
     readonly arrearsWindowMs: number
   }
-  readonly billing: { readonly usage: 'accounting' }
+  readonly billing: {
+    readonly usage: 'accounting'
+    /** How long a metering key counts before its device must show it anew. */
+    readonly reattestAfterMs: number
+  }
   readonly payplace: {
     /** Of every credit of a merchant, parts of a million. */
     readonly commissionPpm: number

@@ -94,7 +94,10 @@ function buildConfig(parsed: Parsed, cross: CrossResult): Config {
       newcomersPerClient: admission.newcomers_per_client,
       arrearsWindowMs: admission.arrears_window,
     },
-    billing: parsed.billing,
+    billing: {
+      usage: parsed.billing.usage,
+      reattestAfterMs: parsed.billing.reattest_after,
+    },
     payplace: {
       commissionPpm: parsed.payplace.commission_percent,
       timing: parsed.payplace.timing,

@@ -317,6 +317,8 @@ export const schema = section({
       (input) => input === 'attested' || input === 'lower' || input === 'higher',
       'must be "accounting" ("attested", "lower" and "higher" are not built yet)',
     ).default('accounting'),
+    // A device that was whole yesterday may have been opened since.
+    reattest_after: duration(HOUR, 365 * DAY).default(DAY),
   }).prefault({}),
   payplace: section({
     commission_percent: text(

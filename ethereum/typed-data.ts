@@ -24,6 +24,9 @@ const RECEIPT_TYPE = typeHash(
   'Receipt(address consumer,uint32 operator,bytes16 session,address merchant,uint96 amount,uint96 credited,uint64 time)',
 )
 const SESSION_QUERY_TYPE = typeHash('SessionQuery(address consumer,uint32 operator,uint64 time)')
+const METERING_KEY_TYPE = typeHash(
+  'MeteringKey(address consumer,uint32 operator,bytes32 keyHash,bytes32 nonce)',
+)
 const DIGEST_PREFIX = Buffer.from([0x19, 0x01])
 
 /** An unsigned integer as one 32-byte ABI word. */
@@ -100,6 +103,24 @@ export interface SessionQuery {
   readonly operator: number
   /** Unix seconds. */
   readonly time: number
+}
+
+/** What a consumer signs to have its reports of usage signed by another key. */
+export interface MeteringKeyGrant {
+  readonly consumer: Address
+  readonly operator: number
+  /** SHA-256 of the metering key: 65 octets, uncompressed. */
+  readonly keyHash: Uint8Array
+  /** The operator's nonce for this enrolment, 32 octets. */
+  readonly nonce: Uint8Array
+}
+
+/** The 32-byte digest of a MeteringKey grant. */
+export function meteringKeyDigest(domain: Domain, value: MeteringKeyGrant): Buffer {
+  const { consumer, operator, keyHash, nonce } = value
+  if (keyHash.length !== 32 || nonce.length !== 32) throw new RangeError('32 octets are expected')
+  const words = [addressWord(consumer), uintWord(operator), keyHash, nonce]
+  return typedDataDigest(domain, [METERING_KEY_TYPE, ...words])
 }
 
 // Vouchers and receipts come by the thousand a second: their words are written into two buffers

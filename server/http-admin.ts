@@ -15,7 +15,10 @@ import type { Notary } from './notary.ts'
 export interface AdminDeps extends PublicDeps {
   readonly adminToken: string
   readonly mirror: Mirror
-  readonly metering: Pick<Metering, 'books' | 'enforcement' | 'ensureAccount' | 'payments'>
+  readonly metering: Pick<
+    Metering,
+    'books' | 'enforcement' | 'enrolment' | 'ensureAccount' | 'payments'
+  >
   /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
   readonly durableBlock: (() => number) | undefined
   readonly reload: () => readonly ConfigProblem[]

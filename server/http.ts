@@ -14,6 +14,7 @@ import { type AdminDeps, adminRoutes } from './http-admin.ts'
 import { HttpError } from './http-error.ts'
 import { type MerchantRoutesDeps, merchantRoutes } from './http-merchant.ts'
 import { paymentRoutes, readQuery } from './http-payments.ts'
+import { meteringKeyRoutes } from './http-metering.ts'
 import { type PublicDeps, publicRoutes } from './http-public.ts'
 import type { rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -78,6 +79,7 @@ export async function openHttp(
   guard(app, deps)
   await app.register(async (routes) => publicRoutes(routes, deps))
   await app.register(async (routes) => paymentRoutes(routes, paymentDeps(deps)))
+  await app.register(async (routes) => meteringKeyRoutes(routes, deps.metering.enrolment))
   await app.register(async (routes) => accessPointRoutes(routes, accessPointDeps(deps)))
   await app.register(async (routes) => activityRoutes(routes, activityDeps(deps)))
   await app.register(async (routes) => merchantRoutes(routes, merchantDeps(deps)))

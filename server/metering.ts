@@ -13,10 +13,12 @@ import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import { type AnswerAccounting, createAccounting } from './accounting.ts'
 import { createEnsureAccount, type EnsureAccount } from './accounts.ts'
 import { channelFacts } from './admit.ts'
+import { createVerifiers } from './attestation.ts'
 import type { Books } from './books.ts'
 import type { ChainSide } from './chain-side.ts'
 import { createDynamicAuthorization } from './dynamic-authorization.ts'
 import { createEnforcement, type Enforcement } from './enforcement.ts'
+import { createEnrolment, type Enrolment } from './enrolment.ts'
 import { endUncovered } from './escrow-watch.ts'
 import type { Log, rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -41,6 +43,7 @@ export interface Metering {
   readonly books: Books
   readonly payments: Payments
   readonly enforcement: Enforcement
+  readonly enrolment: Enrolment
   readonly ensureAccount: EnsureAccount
   readonly answerAccounting: AnswerAccounting
   /** Payments can be heard from now on: until then nobody was late. */
@@ -83,12 +86,16 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
     ...{ ledger, client, nasNamed, now, log, metrics },
     durable: () => committer.durable(),
   })
+  const separator = payPlaceDomain(chainId, contract)
+  const domain = { chainId, contract, operator: operatorId, separator }
+  const enrolment = createEnrolment({
+    ...{ domain, ledger, committer, ensureAccount, wallNow, log, random: deps.random },
+    ...{ mirror: chain.mirror, verifiers: createVerifiers() },
+    reattestAfterMs: () => current().config.billing.reattestAfterMs,
+    count: (scheme, outcome) => metrics.meteringKeys.inc({ scheme, outcome }),
+  })
   const payments = createPayments({
-    domain: {
-      ...{ chainId, contract, operator: operatorId },
-      separator: payPlaceDomain(chainId, contract),
-    },
-    ...{ ledger, committer, ensureAccount, now, wallNow },
+    ...{ domain, ledger, committer, ensureAccount, now, wallNow },
     mirror: chain.mirror,
     staleAfterMs: () => current().rules.staleAfterMs,
     sign: (digest) => signDigest(digest, deps.operatorKey),
@@ -111,7 +118,7 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
     }
   })
   return {
-    ...{ books, payments, enforcement, ensureAccount, answerAccounting },
+    ...{ books, payments, enforcement, enrolment, ensureAccount, answerAccounting },
     listening: excuse,
     sweep() {
       const failed = committer.failed() !== undefined

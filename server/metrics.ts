@@ -125,6 +125,12 @@ function moneyMetrics(registers: Registry[]) {
       labelNames: ['outcome'],
       registers,
     }),
+    meteringKeys: new Counter({
+      name: 'datanet_metering_keys_total',
+      help: 'Tries to enrol a metering key, by scheme and outcome: enrolled, or why not',
+      labelNames: ['scheme', 'outcome'],
+      registers,
+    }),
     storageFailed: new Gauge({
       name: 'datanet_storage_failed',
       help: '1 while the store can not be written',

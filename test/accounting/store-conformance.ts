@@ -84,6 +84,7 @@ async function logs(t: Test, bed: Bed): Promise<void> {
         ...{ nasOctets: 2n * f.UINT64_MAX, otherOctets: 0n },
       },
     ],
+    meteringKeys: [f.meteringKey(1, 0), f.meteringKey(1, 3)],
     authorizations: [
       {
         ...{ id: `${f.sessionId(1)}-1`, session: f.sessionId(1), kind: 'disconnect' },
@@ -105,6 +106,9 @@ async function logs(t: Test, bed: Bed): Promise<void> {
   const all = { limit: 100 }
   const loaded = await again.load(0)
   equal(t, loaded.accounts, [account, bare], 'accounts')
+  equal(t, loaded.meteringKeys, changes.meteringKeys, 'metering keys of accounts loaded')
+  const theirs = (await again.account(f.addressOf(1)))?.meteringKeys
+  equal(t, theirs, changes.meteringKeys, 'metering keys')
   const byName = [...changes.tariffs].sort((a, b) => (a.tariff.name < b.tariff.name ? -1 : 1))
   equal(t, loaded.tariffs, byName, 'tariffs')
   equal(t, await again.journal(all), changes.journal, 'journal')
@@ -300,7 +304,7 @@ async function newer(t: Test, bed: Bed): Promise<void> {
   const { open, sql } = await bed(t)
   await (await open()).close()
   await sql('INSERT INTO schema_version VALUES (99)')
-  await failsWith(t, open(), 'failed', /has schema 99, this program knows 1: run the newer program/)
+  await failsWith(t, open(), 'failed', /has schema 99, this program knows 2: run the newer program/)
   await sql('DELETE FROM schema_version WHERE version = 99')
   await (await open()).close()
 }

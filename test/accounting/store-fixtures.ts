@@ -5,6 +5,7 @@ import type {
   AccountingRecord,
   Changes,
   JournalEntry,
+  MeteringKey,
   NasPlace,
   Session,
 } from '../../accounting/session.ts'
@@ -24,6 +25,7 @@ export const EMPTY: Changes = {
   disputes: [],
   authorizations: [],
   tariffs: [],
+  meteringKeys: [],
 }
 
 export function addressOf(n: number): Address {
@@ -118,6 +120,14 @@ export function accountNumber(n: number, over: Partial<Account> = {}): Account {
     lastCutAtMs: NOON - 1,
     lastArrearsAtMs: undefined,
     lastAllowanceAtMs: NOON - 2,
+    ...over,
+  }
+}
+
+export function meteringKey(n: number, slot: number, over: Partial<MeteringKey> = {}): MeteringKey {
+  return {
+    ...{ account: addressOf(n), slot, publicKey: `BEtleQ-_${n}-${slot}`, scheme: 'software' },
+    ...{ trust: 'software', enrolledAtMs: NOON + slot, expiresAtMs: NOON + 86_400_000 },
     ...over,
   }
 }

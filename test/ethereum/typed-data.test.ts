@@ -8,6 +8,7 @@ import { keccak256 } from '../../ethereum/keccak.ts'
 import { merchantAnswerDigest } from '../../ethereum/merchant-messages.ts'
 import { accountOf } from '../../ethereum/signature.ts'
 import {
+  meteringKeyDigest,
   payPlaceDomain,
   receiptDigest,
   sessionQueryDigest,
@@ -35,6 +36,8 @@ const MERCHANT_ANSWER = fields(
   'uint32 operator,uint32 merchant,uint64 k,uint64 period,bytes32 root,bytes signature',
 )
 const SESSION_QUERY = fields('address consumer,uint32 operator,uint64 time')
+
+const METERING_KEY = fields('address consumer,uint32 operator,bytes32 keyHash,bytes32 nonce')
 
 function byEthers(name: string, types: TypedDataField[], value: object): string {
   return TypedDataEncoder.hash(
@@ -93,6 +96,14 @@ t.test("a merchant's answer is signed in a digest that equals that of ethers", a
   const expected = byEthers('MerchantAnswer', MERCHANT_ANSWER, { ...value, merchant: 2 })
   t.equal(merchantAnswerDigest(domain, value).toString('hex'), expected)
   t.throws(() => merchantAnswerDigest(domain, { ...value, root: signature }), RangeError)
+})
+
+t.test('a grant for a metering key is signed in a digest that equals that of ethers', async (t) => {
+  const [keyHash, nonce] = [Buffer.alloc(32, 5), Buffer.alloc(32, 6)]
+  const value = { consumer, operator: 3, keyHash, nonce }
+  const expected = byEthers('MeteringKey', METERING_KEY, value)
+  t.equal(meteringKeyDigest(domain, value).toString('hex'), expected)
+  t.throws(() => meteringKeyDigest(domain, { ...value, nonce: Buffer.alloc(31) }), RangeError)
 })
 
 t.test('a digest stays what it was when the next one is computed', async (t) => {

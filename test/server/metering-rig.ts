@@ -1,8 +1,11 @@
 // Empty books behind an HTTP side, for tests of its other routes.
 
+import { randomBytes } from 'node:crypto'
+import { pino } from 'pino'
 import { createCommitter } from '../../accounting/committer.ts'
 import { createLedger } from '../../accounting/ledger.ts'
 import { openSqliteStore } from '../../accounting/store-sqlite.ts'
+import { createEnrolment } from '../../server/enrolment.ts'
 import { createPayments } from '../../server/payments.ts'
 import { accountNamed, domain } from '../accounting/vouchers.ts'
 
@@ -29,6 +32,18 @@ export async function metering() {
     sign: () => Buffer.alloc(65),
     count: () => undefined,
   })
+  const enrolment = createEnrolment({
+    ...{
+      domain,
+      ledger,
+      committer,
+      ensureAccount,
+      wallNow: Date.now,
+      log: pino({ level: 'silent' }),
+    },
+    ...{ mirror: { channel: () => undefined }, verifiers: new Map(), random: randomBytes },
+    ...{ reattestAfterMs: () => 86_400_000, count: () => undefined },
+  })
   const enforcement = {
     putOff: async () => 'no-coa',
     sweep: () => undefined,
@@ -36,5 +51,5 @@ export async function metering() {
   }
   const close = async () => undefined
   const books = { ledger, storage, committer, keepJournal: () => undefined, close }
-  return { books, payments, enforcement, ensureAccount }
+  return { books, payments, enforcement, enrolment, ensureAccount }
 }

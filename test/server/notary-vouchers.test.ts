@@ -36,7 +36,11 @@ function book() {
         asked += 1
         const found = stored.get(account)
         if (found === undefined) return undefined
-        return { account: accountNumber(1, { account, voucher: found }), sessions: [] }
+        return {
+          account: accountNumber(1, { account, voucher: found }),
+          sessions: [],
+          meteringKeys: [],
+        }
       },
     },
     ...{ domain: domain.separator, operator: domain.operator },

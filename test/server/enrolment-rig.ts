@@ -1,0 +1,93 @@
+// Metering keys for tests: a P-256 key as a device has it, its enrolment over HTTP, and the side of
+// the server over real books, a store in memory and a clock that the test plays.
+
+import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
+import fastify from 'fastify'
+import { pino } from 'pino'
+import { createCommitter } from '../../accounting/committer.ts'
+import { createLedger } from '../../accounting/ledger.ts'
+import { openSqliteStore } from '../../accounting/store-sqlite.ts'
+import { challengeOf } from '../../attestation/challenge.ts'
+import type { Address } from '../../ethereum/address.ts'
+import { signDigest } from '../../ethereum/signature.ts'
+import { meteringKeyDigest } from '../../ethereum/typed-data.ts'
+import { createEnsureAccount } from '../../server/accounts.ts'
+import { createVerifiers } from '../../server/attestation.ts'
+import { createEnrolment } from '../../server/enrolment.ts'
+import { meteringKeyRoutes } from '../../server/http-metering.ts'
+import { accountNamed, domain, hex, keyNamed } from '../accounting/vouchers.ts'
+
+export const NOW_MS = 1_800_000_000_000
+
+export interface TestKey {
+  readonly privateKey: KeyObject
+  /** 65 octets. */
+  readonly publicKey: Buffer
+}
+
+export function newMeteringKey(): TestKey {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
+  const point = [Buffer.of(4), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]
+  return { privateKey, publicKey: Buffer.concat(point) }
+}
+
+export const signP256 = ({ privateKey }: TestKey, data: Uint8Array): Buffer =>
+  sign('sha256', data, { key: privateKey, dsaEncoding: 'ieee-p1363' })
+
+/** A good enrolment of a key in software, with anything replaced. */
+export function enrolmentOf(name: string, key: TestKey, nonceText: string, change: object = {}) {
+  const consumer = accountNamed(name)
+  const nonce = Buffer.from(nonceText, 'base64url')
+  const keyHash = createHash('sha256').update(key.publicKey).digest()
+  const grant = { consumer, operator: domain.operator, keyHash, nonce }
+  const challenge = challengeOf(nonce, consumer, domain.operator)
+  return {
+    ...{ consumer, scheme: 'software', publicKey: key.publicKey.toString('base64url') },
+    evidence: { signature: signP256(key, challenge).toString('base64url') },
+    signature: hex(signDigest(meteringKeyDigest(domain.separator, grant), keyNamed(name))),
+    ...change,
+  }
+}
+
+export async function enrolmentRig(t: { teardown(f: () => Promise<void>): void }) {
+  const storage = await openSqliteStore(':memory:')
+  const ledger = createLedger({
+    ...{ sessionsMax: 100, rememberedMax: 100, accountsMax: 100 },
+    operatorAccount: accountNamed('operator'),
+  })
+  const committer = createCommitter({
+    ...{ ledger, storage, onError: () => undefined, onRecovered: () => undefined },
+  })
+  const world = { nowMs: NOW_MS, outcomes: [] as string[], depositors: new Set<Address>() }
+  const channel = {
+    ...{ deposit: 9n, highestVoucher: 0n, pendingShift: 0n, reserved: 0n, withdrawn: 0n },
+  }
+  const enrolment = createEnrolment({
+    ...{ domain, ledger, committer, ensureAccount: createEnsureAccount(ledger, storage) },
+    mirror: {
+      channel: (operator, account) =>
+        operator === domain.operator && world.depositors.has(account) ? channel : undefined,
+    },
+    ...{ verifiers: createVerifiers(), random: randomBytes, log: pino({ level: 'silent' }) },
+    ...{ reattestAfterMs: () => 86_400_000, wallNow: () => world.nowMs },
+    count: (scheme, outcome) => world.outcomes.push(`${scheme} ${outcome}`),
+  })
+  const app = fastify()
+  app.register(async (routes) => meteringKeyRoutes(routes, enrolment))
+  t.teardown(async () => {
+    await app.close()
+    await committer.close()
+    await storage.close()
+  })
+  const post = async (url: string, payload: unknown) => {
+    const answer = await app.inject({ method: 'POST', url, payload: payload as object })
+    return { status: answer.statusCode, ...answer.json() }
+  }
+  return {
+    ...{ world, ledger, storage },
+    challenge: (consumer: string) => post('/v1/metering-keys/challenge', { consumer }),
+    enrol: (body: unknown) => post('/v1/metering-keys', body),
+    deposit: (name: string) => world.depositors.add(accountNamed(name)),
+  }
+}
