@@ -23,7 +23,7 @@ const fresh = (o: NewSession, merchant: Address, startedAtMs: number): Session =
   ...{ heardAtMs: startedAtMs, lastRecord: '', eventAtMs: 0 },
   interimMs: Math.max(INTERIM_MIN_MS, o.tariff.intervalMs),
   ...{ judged: 0, missed: 0, paidIntervals: 0, endsOwed: [], volumeDue: undefined },
-  ...{ cutAtMs: undefined, cutReason: undefined, disputed: false },
+  ...{ cutAtMs: undefined, cutReason: undefined, disputed: false, attested: undefined },
 })
 
 /** Takes the reserve of a session that was decided on. */

@@ -7,7 +7,7 @@ import { closeRow, markVolume, settle } from './ledger-judge.ts'
 import { put, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
 import { octetsOf } from './rating.ts'
-import type { NasPlace, Session } from './session.ts'
+import type { AttestedUsage, NasPlace, Session } from './session.ts'
 import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
 
 /** A NAS that was away for longer keeps no interval that could be told from it. */
@@ -149,4 +149,13 @@ export function compareMeters(tables: Tables, row: Row, octets: bigint, nowMs: n
   if (session.state === 'reserved' || !disagrees(counted, octets)) return
   if (octets > counted && session.state !== 'closed') return
   dispute(tables, row, 'usage-disagreement', counted, octets, nowMs)
+}
+
+/** Takes the device's signed report in; its session is brought up to the time first. */
+export function attest(tables: Tables, row: Row, report: AttestedUsage, nowMs: number): void {
+  settle(tables, row, nowMs)
+  const { session } = row
+  const attested = { ...report, atMs: nowMs, countedOctets: octetsOf(session) }
+  put(tables, row, { ...session, attested })
+  compareMeters(tables, row, report.inputOctets + report.outputOctets, nowMs)
 }

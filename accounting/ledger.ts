@@ -12,11 +12,12 @@ import { pay } from './ledger-pay.ts'
 import { continuation, find, lastAt, standing } from './ledger-questions.ts'
 import { begin, beginByStart, confirm, mayHaveAllowance } from './ledger-sessions.ts'
 import { bookOf, byAge, createTables, emptyBook, type Row } from './ledger-tables.ts'
-import { compareMeters, report, stop } from './ledger-usage.ts'
+import { attest, compareMeters, report, stop } from './ledger-usage.ts'
 import { enrol } from './metering-keys.ts'
 import type {
   Account,
   AccountingRecord,
+  AttestedUsage,
   Changes,
   CutReason,
   DynamicAuthorization,
@@ -182,6 +183,8 @@ export interface Ledger {
   pay(voucher: CheckedVoucher, session: string | undefined, nowMs: number): Credited | undefined
   /** What the device's own meter says: recorded, disputed beyond 5 % + 1 MB (once a session). */
   deviceReport(id: string, octets: bigint, nowMs: number): void
+  /** What the device has signed of its own meter: kept as the last report, and compared. */
+  attest(id: string, report: AttestedUsage, nowMs: number): void
   /** Takes in a metering key of an account in memory, for the oldest where it has a few. */
   enrol(key: Omit<MeteringKey, 'slot'>): MeteringKey
   /** Decides to put a session off; undefined where none is open. One still reserved is closed. */
@@ -288,6 +291,10 @@ export function createLedger(options: LedgerOptions): Ledger {
     deviceReport(id, octets, nowMs) {
       const row = tables.rows.get(id)
       if (row !== undefined) compareMeters(tables, row, octets, nowMs)
+    },
+    attest(id, usage, nowMs) {
+      const row = tables.rows.get(id)
+      if (row !== undefined) attest(tables, row, usage, nowMs)
     },
     enrol: (key) => enrol(tables, key),
     cut(id, reason, nowMs) {

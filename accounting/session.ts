@@ -116,10 +116,34 @@ export interface Session {
   readonly cutReason: CutReason | undefined
   /** Counters were clamped or contradicted by the device: its debt blocks only at that merchant. */
   readonly disputed: boolean
+  /** The last report of usage that the device has signed. */
+  readonly attested: Attested | undefined
 }
 
 /** How far a device's own figures are to be believed: its maker vouches, it signs, or neither. */
 export type Trust = 'none' | 'software' | 'hardware'
+
+/** What a device has signed of its own meter; octets since the session began, never less. */
+export interface AttestedUsage {
+  /** The number of this report. */
+  readonly sequence: number
+  /** By the device's clock, Unix seconds. */
+  readonly time: number
+  /** From the device, as the NAS counts. */
+  readonly inputOctets: bigint
+  readonly outputOctets: bigint
+  /** That of the key that signed it. */
+  readonly trust: Trust
+  /** How many reports of the session never came. */
+  readonly missing: number
+}
+
+/** The last such report of a session, and what was known when it came. */
+export interface Attested extends AttestedUsage {
+  readonly atMs: number
+  /** What the NAS had counted by then, both ways. */
+  readonly countedOctets: bigint
+}
 
 /** A key that signs reports of usage for an account; it was shown to be what `trust` says. */
 export interface MeteringKey {

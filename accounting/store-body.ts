@@ -68,7 +68,7 @@ type FactsJson = Json<Omit<Session, keyof typeof APART>> & typeof APART
 
 /** A session as JSON text, but for its usage. */
 export function factsBody(session: Session): string {
-  const { volumeDue } = session
+  const { volumeDue, attested } = session
   const json: FactsJson = {
     ...session,
     ...APART,
@@ -76,6 +76,12 @@ export function factsBody(session: Session): string {
     credit: `${session.credit}`,
     endsOwed: session.endsOwed.map(String),
     volumeDue: volumeDue && { amount: `${volumeDue.amount}`, atMs: volumeDue.atMs },
+    attested: attested && {
+      ...attested,
+      inputOctets: `${attested.inputOctets}`,
+      outputOctets: `${attested.outputOctets}`,
+      countedOctets: `${attested.countedOctets}`,
+    },
   }
   return `{"tariff":${tariffBody(session.tariff)},${JSON.stringify(json).slice(1)}`
 }
@@ -121,6 +127,7 @@ const ABSENT: Readonly<Record<Optional, undefined>> = {
   volumeDue: undefined,
   cutAtMs: undefined,
   cutReason: undefined,
+  attested: undefined,
 }
 
 /**
@@ -129,7 +136,7 @@ const ABSENT: Readonly<Record<Optional, undefined>> = {
  */
 export function sessionOf(body: string, usage: string, tariffs: Map<string, Tariff>): Session {
   const read = JSON.parse(body) as Json<Session>
-  const { place, volumeDue } = read
+  const { place, volumeDue, attested } = read
   return {
     ...ABSENT,
     ...read,
@@ -140,6 +147,12 @@ export function sessionOf(body: string, usage: string, tariffs: Map<string, Tari
     credit: BigInt(read.credit),
     endsOwed: read.endsOwed.map(BigInt),
     volumeDue: volumeDue && { amount: BigInt(volumeDue.amount), atMs: volumeDue.atMs },
+    attested: attested && {
+      ...attested,
+      inputOctets: BigInt(attested.inputOctets),
+      outputOctets: BigInt(attested.outputOctets),
+      countedOctets: BigInt(attested.countedOctets),
+    },
   } as unknown as Session
 }
 

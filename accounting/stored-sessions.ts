@@ -16,6 +16,7 @@ const sameFacts = (a: Session, b: Session): boolean =>
   a.endsOwed === b.endsOwed &&
   a.volumeDue === b.volumeDue &&
   a.disputed === b.disputed &&
+  a.attested === b.attested &&
   a.kind === b.kind &&
   a.reserve === b.reserve &&
   a.cutAtMs === b.cutAtMs &&

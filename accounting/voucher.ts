@@ -30,6 +30,8 @@ export interface Payment extends SignedVoucher {
   readonly session: string | undefined
   /** What the device metered since that session began, octets both ways. */
   readonly octets: bigint | undefined
+  /** What goes with a signed report of usage; judged by whoever knows its keys. */
+  readonly evidence: unknown
 }
 
 export type FormRefusal = 'malformed' | 'too-large' | 'wrong-domain' | 'wrong-operator'
@@ -40,7 +42,7 @@ export interface RefusedPayment<Code extends string = FormRefusal> {
   readonly message: string
 }
 
-/** Evidence is kept by nobody yet; this many characters of JSON are what a report would take. */
+/** A report of usage takes under 300 characters of JSON; what is much longer is none. */
 export const EVIDENCE_CHARACTERS_MAX = 8_192
 
 const OCTETS_MAX = 2n ** 64n - 1n
@@ -114,7 +116,7 @@ export function readPayment(body: unknown, domain: VoucherDomain): Payment | Ref
   if (operator !== domain.operator) {
     return refuse('wrong-operator', `the voucher is for another operator than ${domain.operator}`)
   }
-  return { consumer, amount, signature, session, octets }
+  return { consumer, amount, signature, session, octets, evidence: body['evidence'] }
 }
 
 const isUint32 = (value: unknown): value is number =>

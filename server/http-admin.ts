@@ -17,7 +17,7 @@ export interface AdminDeps extends PublicDeps {
   readonly mirror: Mirror
   readonly metering: Pick<
     Metering,
-    'books' | 'enforcement' | 'enrolment' | 'ensureAccount' | 'payments'
+    'books' | 'enforcement' | 'enrolment' | 'reports' | 'ensureAccount' | 'payments'
   >
   /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
   readonly durableBlock: (() => number) | undefined

@@ -1,6 +1,7 @@
-// The routes a device pays and asks by: POST /v1/payments (one, or a batch) and POST
-// /v1/sessions/query. Owns what one address may send and how much is held at once; what a payment
-// means is payments.ts. Called by http.ts.
+// The routes a device pays and asks by: POST /v1/payments (one, or a batch), POST /v1/usage (a
+// report without a payment) and POST /v1/sessions/query. Owns what one address may send and how
+// much is held at once; what a payment means is payments.ts, a report usage-reports.ts. Called by
+// http.ts.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Ledger } from '../accounting/ledger.ts'
@@ -14,10 +15,13 @@ import { createBuckets, limitName } from './buckets.ts'
 import { HttpError } from './http-error.ts'
 import type { PaymentAnswer, PaymentRefusal, Payments } from './payments.ts'
 import { type SessionJson, sessionJson } from './session-json.ts'
+import type { UsageAnswer, UsageReports } from './usage-reports.ts'
 
 /** What the routes need; `ensureAccount` as in accounts.ts. */
 export interface PaymentRoutesDeps {
   readonly payments: Payments
+  readonly reports: UsageReports
+  readonly committer: { durable(): Promise<void> }
   readonly domain: VoucherDomain
   readonly ledger: Ledger
   readonly mirror: Pick<Mirror, 'channel'>
@@ -87,6 +91,7 @@ export function paymentRoutes(routes: FastifyInstance, deps: PaymentRoutesDeps):
     if (isRecord(body) && 'payments' in body) return answerBatch(body, reply, deps)
     return send(reply, await deps.payments.pay(body))
   })
+  routes.post('/v1/usage', options, async (request) => answerUsage(request.body, deps))
   routes.post('/v1/sessions/query', options, async (request) => answerQuery(request.body, deps))
 }
 
@@ -179,23 +184,56 @@ async function answerBatch(
   return reply.send(`{"results":[${results.join(',')}]}`)
 }
 
+/** Of an account with a deposit or books here; keys cost nothing, others are not asked for. */
+async function bringIn(consumer: Address, deps: PaymentRoutesDeps): Promise<boolean> {
+  const stranger = deps.mirror.channel(deps.domain.operator, consumer) === undefined
+  if (stranger && !deps.ledger.knows(consumer)) return false
+  await deps.ensureAccount(consumer).catch(refuseStorage)
+  return true
+}
+
+function refuseStorage(error: unknown): never {
+  if (!(error instanceof StorageError)) throw error
+  throw new HttpError(503, 'storage-unavailable', 'the books cannot be read now; try again')
+}
+
+/** A report needs no signature of the account: its own is by a key that the account enrolled. */
+async function answerUsage(
+  body: unknown,
+  deps: PaymentRoutesDeps,
+): Promise<{ readonly usage: UsageAnswer }> {
+  const malformed = (message: string): HttpError => new HttpError(400, 'malformed', message)
+  if (!isRecord(body) || Object.keys(body).length !== 3) {
+    throw malformed('consumer, session and evidence are expected')
+  }
+  const consumer = readAccount(body['consumer'])
+  if (consumer === undefined) throw malformed('consumer: 0x and 40 hex digits, EIP-55 if mixed')
+  const { session, evidence } = body
+  if (typeof session !== 'string') throw malformed('session: 32 lowercase hex digits are expected')
+  if (!(await bringIn(consumer, deps))) {
+    throw new HttpError(404, 'unknown-consumer', 'the account has no deposit with this operator')
+  }
+  const usage = deps.reports.take(consumer, session, evidence)
+  if (usage.accepted) await deps.committer.durable().catch(refuseStorage)
+  return { usage }
+}
+
 /** Open sessions and closed ones that owe; nothing is told without the account's signature. */
 async function answerQuery(
   body: unknown,
   deps: PaymentRoutesDeps,
-): Promise<{ sessions: SessionJson[] }> {
+): Promise<{ sessions: (SessionJson & { readonly usageNonce: string })[] }> {
   const consumer = readQuery(body, deps)
-  // Who never had a deposit has no session; keys cost nothing, the store is not asked for each.
-  const stranger = deps.mirror.channel(deps.domain.operator, consumer) === undefined
-  if (stranger && !deps.ledger.knows(consumer)) return { sessions: [] }
-  await deps.ensureAccount(consumer).catch((error: unknown) => {
-    if (!(error instanceof StorageError)) throw error
-    throw new HttpError(503, 'storage-unavailable', 'the books cannot be read now; try again')
-  })
+  if (!(await bringIn(consumer, deps))) return { sessions: [] }
   const sessions = [...deps.ledger.openOf(consumer), ...deps.ledger.debtsOf(consumer)]
   const nowMs = deps.now()
   const aheadMs = deps.wallNow() - nowMs
-  return { sessions: sessions.map((session) => sessionJson(session, nowMs, aheadMs)) }
+  const shown = sessions.map((session) => ({
+    ...sessionJson(session, nowMs, aheadMs),
+    // What the next signed report of its usage answers.
+    usageNonce: deps.reports.nonceOf(session.id),
+  }))
+  return { sessions: shown }
 }
 
 /** Who signed a SessionQuery just now; throws HttpError. */

@@ -100,11 +100,13 @@ function accessPointDeps({ runtime, metering, facts, now }: HttpDeps) {
 }
 
 function paymentDeps({ metering, facts, mirror, now, wallNow }: HttpDeps) {
-  const { payments, books, ensureAccount } = metering
+  const { payments, reports, books, ensureAccount } = metering
   const { chainId, contract, operatorId: operator } = facts
   const separator = payPlaceDomain(chainId, contract)
   const domain = { chainId, contract, operator, separator }
-  return { payments, domain, ledger: books.ledger, mirror, ensureAccount, now, wallNow }
+  const { ledger, committer } = books
+  const door = { payments, reports, ledger, committer, ensureAccount }
+  return { ...door, domain, mirror, now, wallNow }
 }
 
 function activityDeps(deps: HttpDeps): ActivityRoutesDeps {

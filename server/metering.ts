@@ -24,6 +24,7 @@ import type { Log, rateLimited } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { createPayments, type Payments } from './payments.ts'
 import type { Runtime } from './runtime.ts'
+import { createUsageReports, type UsageReports } from './usage-reports.ts'
 
 export interface MeteringDeps {
   readonly chain: ChainSide
@@ -44,6 +45,7 @@ export interface Metering {
   readonly payments: Payments
   readonly enforcement: Enforcement
   readonly enrolment: Enrolment
+  readonly reports: UsageReports
   readonly ensureAccount: EnsureAccount
   readonly answerAccounting: AnswerAccounting
   /** Payments can be heard from now on: until then nobody was late. */
@@ -94,8 +96,12 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
     reattestAfterMs: () => current().config.billing.reattestAfterMs,
     count: (scheme, outcome) => metrics.meteringKeys.inc({ scheme, outcome }),
   })
+  const reports = createUsageReports({
+    ...{ ledger, now, wallNow, secret: deps.random(32) },
+    count: (outcome) => metrics.usageReports.inc({ outcome }),
+  })
   const payments = createPayments({
-    ...{ domain, ledger, committer, ensureAccount, now, wallNow },
+    ...{ domain, ledger, committer, ensureAccount, now, wallNow, reports },
     mirror: chain.mirror,
     staleAfterMs: () => current().rules.staleAfterMs,
     sign: (digest) => signDigest(digest, deps.operatorKey),
@@ -118,7 +124,7 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
     }
   })
   return {
-    ...{ books, payments, enforcement, enrolment, ensureAccount, answerAccounting },
+    ...{ books, payments, enforcement, enrolment, reports, ensureAccount, answerAccounting },
     listening: excuse,
     sweep() {
       const failed = committer.failed() !== undefined

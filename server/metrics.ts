@@ -131,6 +131,12 @@ function moneyMetrics(registers: Registry[]) {
       labelNames: ['scheme', 'outcome'],
       registers,
     }),
+    usageReports: new Counter({
+      name: 'datanet_usage_reports_total',
+      help: 'Signed reports of usage, by outcome: accepted, or why not',
+      labelNames: ['outcome'],
+      registers,
+    }),
     storageFailed: new Gauge({
       name: 'datanet_storage_failed',
       help: '1 while the store can not be written',

@@ -20,6 +20,7 @@ import { type Receipt, receiptDigest } from '../ethereum/typed-data.ts'
 import type { VoucherUri } from '../ethereum/voucher-uri.ts'
 import { createBuckets } from './buckets.ts'
 import { createTurns } from './turns.ts'
+import type { UsageAnswer, UsageReports } from './usage-reports.ts'
 
 export type PaymentRefusal =
   | FormRefusal
@@ -61,6 +62,7 @@ export interface PaymentDeps {
   }
   readonly mirror: Pick<Mirror, 'channel' | 'connected' | 'heardAtMs' | 'refresh'>
   readonly staleAfterMs: () => number
+  readonly reports: Pick<UsageReports, 'take'>
   /** Brings an account's books into memory; rejects with StorageError. */
   readonly ensureAccount: (account: Address) => Promise<void>
   /** The operator account's signature over a 32-byte digest, 65 bytes. */
@@ -100,6 +102,8 @@ interface Accepted {
   readonly credited: Credited
   /** The time of day, Unix ms. */
   readonly atMs: number
+  /** Of its report of usage, where it has one. */
+  readonly usage: UsageAnswer | undefined
 }
 type Step<Good> = Good | Refused
 
@@ -151,7 +155,7 @@ export function createPayments(deps: PaymentDeps): Payments {
 
   /** Decision and change in one step, on what holds at this moment: nothing is awaited in it. */
   function credit(payment: Payment): Step<Accepted> {
-    const { consumer, amount, session, octets } = payment
+    const { consumer, amount, session, octets, evidence } = payment
     // A failed store is told of before the ledger changes, or a refusal would have changed it.
     if (deps.committer.failed() !== undefined || !ledger.knows(consumer)) return STORAGE_AWAY
     const channel = mirror.channel(domain.operator, consumer)
@@ -172,10 +176,13 @@ export function createPayments(deps: PaymentDeps): Payments {
     const credited = ledger.pay(voucher, session, atMs)
     if (credited === undefined) return notHigher(bestOf(ledger, consumer, channel))
     if (session !== undefined && octets !== undefined) ledger.deviceReport(session, octets, atMs)
-    return { payment, credited, atMs: deps.wallNow() }
+    // Whatever the report is worth, the money is good.
+    const usage =
+      evidence === undefined ? undefined : deps.reports.take(consumer, session, evidence)
+    return { payment, credited, atMs: deps.wallNow(), usage }
   }
 
-  function receiptOf({ payment, credited, atMs }: Accepted): PaymentAnswer {
+  function receiptOf({ payment, credited, atMs, usage }: Accepted): PaymentAnswer {
     const receipt: Receipt = {
       consumer: payment.consumer,
       operator: domain.operator,
@@ -186,7 +193,7 @@ export function createPayments(deps: PaymentDeps): Payments {
       time: Math.floor(atMs / 1_000),
     }
     const signature = deps.sign(receiptDigest(domain.separator, receipt))
-    return { paid: receiptJson(receipt, signatureText(signature)) }
+    return { paid: receiptJson(receipt, signatureText(signature), usage) }
   }
 
   async function answerAll(bodies: readonly unknown[]): Promise<PaymentAnswer[]> {
@@ -259,7 +266,7 @@ export function createPayments(deps: PaymentDeps): Payments {
     payAll,
     payVoucherUri(voucher, account) {
       const { operator, amount, signature } = voucher
-      const named = { session: undefined, octets: undefined }
+      const named = { session: undefined, octets: undefined, evidence: undefined }
       const step = creditUri({ consumer: account, amount, signature, ...named }, operator)
       deps.count(isRefused(step) ? step.refusal : 'paid')
       return isRefused(step) ? step : step.credited
@@ -292,7 +299,8 @@ const toldOfTheBooks = (step: Step<Accepted>): boolean =>
   !isRefused(step) || step.refusal === 'not-higher'
 
 /** Written by hand: every value is digits, hex or a number, and it is done for each payment. */
-function receiptJson(receipt: Receipt, signature: string): string {
+function receiptJson(receipt: Receipt, signature: string, usage?: UsageAnswer): string {
+  const answer = usage === undefined ? '' : `,"usage":${JSON.stringify(usage)}`
   const { operator, session, amount, credited, time } = receipt
   const consumer = checksumAddress(receipt.consumer)
   const merchant =
@@ -300,6 +308,6 @@ function receiptJson(receipt: Receipt, signature: string): string {
   return (
     `{"receipt":{"consumer":"${consumer}","operator":${operator},"session":"${session}",` +
     `"merchant":"${merchant}","amount":"${amount}","credited":"${credited}","time":${time}},` +
-    `"signature":"${signature}"}`
+    `"signature":"${signature}"${answer}}`
   )
 }

@@ -63,6 +63,12 @@ const anyTariff: fc.Arbitrary<Tariff> = record({
   ...(flat !== undefined && { flat: { ...flat, windowMs: flat.windowMs + 1 } }),
 }))
 
+const anyAttested = record({
+  ...{ sequence: anyCount, time: anyCount, inputOctets: anyAmount, outputOctets: anyAmount },
+  trust: fc.constantFrom('software', 'hardware'),
+  ...{ missing: anyCount, atMs: anyTime, countedOctets: anyAmount },
+})
+
 /** Any session at all, of the id that is given. */
 export const anySession = (n: number): fc.Arbitrary<Session> =>
   record({
@@ -92,4 +98,5 @@ export const anySession = (n: number): fc.Arbitrary<Session> =>
     cutAtMs: orUndefined(anyTime),
     cutReason: orUndefined(fc.constantFrom('operator', 'volume-unpaid')),
     disputed: fc.boolean(),
+    attested: orUndefined(anyAttested),
   }).map((parts) => sessionNumber(n, parts as Partial<Session>))

@@ -94,6 +94,7 @@ export function sessionNumber(n: number, over: Partial<Session> = {}): Session {
     cutAtMs: undefined,
     cutReason: undefined,
     disputed: false,
+    attested: undefined,
     ...over,
   }
 }

@@ -22,6 +22,7 @@ import { createPayments } from '../../server/payments.ts'
 import { createRadiusHandler } from '../../server/radius.ts'
 import { createRandomPool } from '../../server/random.ts'
 import { openUdpPort } from '../../server/socket.ts'
+import { createUsageReports } from '../../server/usage-reports.ts'
 import { accountNamed, domain, keyNamed } from '../accounting/vouchers.ts'
 import { acctSessionOf, payerName, SECRET, stationOf } from './paying-load.ts'
 
@@ -65,16 +66,18 @@ const mirror = {
   refresh: async () => true,
 }
 const ensureAccount = createEnsureAccount(ledger, storage)
+const reports = createUsageReports({
+  ...{ ledger, now, wallNow: now, secret: keyNamed('secret'), count: () => {} },
+})
+const door = { domain, ledger, committer, mirror, ensureAccount, reports, now, wallNow: now }
 const payments = createPayments({
-  ...{ domain, ledger, committer, mirror, ensureAccount, now, wallNow: now },
+  ...door,
   staleAfterMs: () => 60_000,
   sign: (digest) => signDigest(digest, keyNamed('operator')),
   count: () => {},
 })
 const app = fastify({ requestTimeout: 10_000, forceCloseConnections: true })
-await app.register(async (routes) =>
-  paymentRoutes(routes, { payments, domain, ledger, mirror, ensureAccount, now, wallNow: now }),
-)
+await app.register(async (routes) => paymentRoutes(routes, { payments, ...door }))
 await app.listen({ host: '127.0.0.1', port: 0 })
 
 const ipaddr = parseCidr('127.0.0.1')

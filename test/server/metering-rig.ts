@@ -7,6 +7,7 @@ import { createLedger } from '../../accounting/ledger.ts'
 import { openSqliteStore } from '../../accounting/store-sqlite.ts'
 import { createEnrolment } from '../../server/enrolment.ts'
 import { createPayments } from '../../server/payments.ts'
+import { createUsageReports } from '../../server/usage-reports.ts'
 import { accountNamed, domain } from '../accounting/vouchers.ts'
 
 /** Real books in memory; the chain knows nobody, and no NAS can be reached. */
@@ -20,8 +21,12 @@ export async function metering() {
     ...{ ledger, storage, onError: () => undefined, onRecovered: () => undefined },
   })
   const ensureAccount = async () => undefined
+  const reports = createUsageReports({
+    ...{ ledger, now: Date.now, wallNow: Date.now, secret: randomBytes(32) },
+    count: () => undefined,
+  })
   const payments = createPayments({
-    ...{ domain, ledger, committer, ensureAccount, now: Date.now, wallNow: Date.now },
+    ...{ domain, ledger, committer, ensureAccount, now: Date.now, wallNow: Date.now, reports },
     mirror: {
       channel: () => undefined,
       connected: () => true,
@@ -51,5 +56,5 @@ export async function metering() {
   }
   const close = async () => undefined
   const books = { ledger, storage, committer, keepJournal: () => undefined, close }
-  return { books, payments, enforcement, enrolment, ensureAccount }
+  return { books, payments, enforcement, enrolment, reports, ensureAccount }
 }

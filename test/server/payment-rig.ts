@@ -11,6 +11,7 @@ import { signDigest } from '../../ethereum/signature.ts'
 import { HttpError } from '../../server/http-error.ts'
 import { paymentRoutes } from '../../server/http-payments.ts'
 import { createPayments } from '../../server/payments.ts'
+import { createUsageReports } from '../../server/usage-reports.ts'
 import { accountNamed, domain, keyNamed } from '../accounting/vouchers.ts'
 
 export const NOW_MS = 1_800_000_000_000
@@ -48,6 +49,8 @@ export interface World {
   ensured: Address[]
   ensure: (account: Address) => void
   outcomes: string[]
+  /** Of reports of usage. */
+  reports: string[]
 }
 
 export const diskFull = () => new StorageError('disk-full', 'the disk is full')
@@ -60,7 +63,7 @@ export function rig() {
   const world: World = {
     ...{ nowMs: NOW_MS, wallAheadMs: 0, heardAtMs: NOW_MS, connected: true, channels: new Map() },
     ...{ refresh: () => false, refreshes: [], commit: () => {}, commits: [] },
-    ...{ failed: undefined, ensured: [], outcomes: [] },
+    ...{ failed: undefined, ensured: [], outcomes: [], reports: [] },
     ensure: (account) => ledger.meet(account),
   }
   const now = () => world.nowMs
@@ -87,8 +90,12 @@ export function rig() {
     world.ensured.push(account)
     world.ensure(account)
   }
+  const reports = createUsageReports({
+    ...{ ledger, now, wallNow, secret: keyNamed('secret') },
+    count: (outcome) => world.reports.push(outcome),
+  })
   const payments = createPayments({
-    ...{ domain, ledger, committer, mirror, ensureAccount, now, wallNow },
+    ...{ domain, ledger, committer, mirror, ensureAccount, now, wallNow, reports },
     staleAfterMs: () => 60_000,
     sign: (digest) => signDigest(digest, operatorKey),
     count: (outcome) => world.outcomes.push(outcome),
@@ -102,7 +109,9 @@ export function rig() {
     },
   )
   app.register(async (routes) =>
-    paymentRoutes(routes, { payments, domain, ledger, mirror, ensureAccount, now, wallNow }),
+    paymentRoutes(routes, {
+      ...{ payments, reports, committer, domain, ledger, mirror, ensureAccount, now, wallNow },
+    }),
   )
   const post = async (url: string, body: unknown, o: Partial<InjectOptions> = {}) => {
     const answer = await app.inject({ method: 'POST', url, payload: body as object, ...o })
@@ -114,7 +123,7 @@ export function rig() {
     }
   }
   return {
-    ...{ world, ledger, payments, app, post },
+    ...{ world, ledger, payments, reports, app, post },
     pay: (body: unknown) => post('/v1/payments', body),
     /** Gives an account a deposit. */
     deposit(name: string, deposit: bigint, highestVoucher = 0n, pendingShift = 0n): Address {

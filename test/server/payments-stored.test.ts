@@ -35,6 +35,7 @@ async function open() {
     ensureAccount: createEnsureAccount(books.ledger, books.storage),
     sign: (digest) => signDigest(digest, operatorKey),
     count: () => {},
+    reports: { take: () => ({ accepted: false, reason: 'no-key' }) },
   })
   return { books, payments }
 }

@@ -1,0 +1,133 @@
+// The door of signed reports of usage: which session and whose key one is of, whether it may be
+// believed, and what becomes of it in the books. Owns the nonces that reports answer and the cache
+// of keys. Refuses without a word to the money: a payment with a bad report is a payment. Called by
+// payments.ts and http-payments.ts.
+
+import { createHmac, type KeyObject } from 'node:crypto'
+import type { Ledger } from '../accounting/ledger.ts'
+import type { MeteringKey, Session, Trust } from '../accounting/session.ts'
+import { publicKeyOf } from '../attestation/p256.ts'
+import {
+  checkReport,
+  REPORT_NONCE_BYTES,
+  type ReportRefusal,
+  readReport,
+  type SignedReport,
+  signedBy,
+} from '../attestation/usage-report.ts'
+import type { Address } from '../ethereum/address.ts'
+
+/** Why a report counts for nothing. Closed: used in answers and metrics. */
+export type UsageRefusal =
+  | ReportRefusal
+  /** The account has enrolled no key, or none that signed this. */
+  | 'no-key'
+  /** The key must be shown anew first. */
+  | 'key-expired'
+  /** Not the account's, not the one the payment names, or not begun. */
+  | 'unknown-session'
+  /** It ended too long ago. */
+  | 'session-over'
+
+/** The answer to one report; `nonce` is for the next one, 16 octets in base64url. */
+export type UsageAnswer =
+  | { readonly accepted: true; readonly trust: Trust; readonly nonce: string }
+  | { readonly accepted: false; readonly reason: UsageRefusal; readonly nonce?: string }
+
+export interface UsageReports {
+  /** `session`: the one a payment names. The account is in memory; the caller makes it durable. */
+  take(account: Address, session: string | undefined, evidence: unknown): UsageAnswer
+  /** What the next report of a session answers. */
+  nonceOf(session: string): string
+}
+
+export interface UsageReportsDeps {
+  readonly ledger: Pick<Ledger, 'session' | 'meteringKeys' | 'attest'>
+  /** 32 octets that nobody else has; new ones void the nonces that are out. */
+  readonly secret: Buffer
+  /** The clock of the books. */
+  readonly now: () => number
+  /** The time of day, which reports and keys are dated by. */
+  readonly wallNow: () => number
+  /** Told of every outcome, for the metrics. */
+  readonly count: (outcome: 'accepted' | UsageRefusal) => void
+}
+
+/**
+ * A nonce is made from session and quarter of an hour, so none is kept; the last quarter's is taken
+ * too. Within it a report is told from its copy by its sequence.
+ */
+const NONCE_PERIOD_MS = 900_000
+
+const refuse = (reason: UsageRefusal, nonce?: string): UsageAnswer => ({
+  ...{ accepted: false, reason },
+  ...(nonce !== undefined && { nonce }),
+})
+
+export function createUsageReports(deps: UsageReportsDeps): UsageReports {
+  const { ledger } = deps
+  // As many as the ledger holds: a key that it drops goes with it.
+  const keyObjects = new WeakMap<MeteringKey, KeyObject>()
+
+  function nonceAt(session: string, period: number): Buffer {
+    const mac = createHmac('sha256', deps.secret).update(`${session} ${period}`).digest()
+    return mac.subarray(0, REPORT_NONCE_BYTES)
+  }
+  const period = (): number => Math.floor(deps.wallNow() / NONCE_PERIOD_MS)
+  const nonceOf = (session: string): string => nonceAt(session, period()).toString('base64url')
+
+  function hasSigned(key: MeteringKey, signed: SignedReport): boolean {
+    const known = keyObjects.get(key) ?? publicKeyOf(Buffer.from(key.publicKey, 'base64url'))
+    if (known === undefined) return false
+    keyObjects.set(key, known)
+    return signedBy(known)(signed)
+  }
+
+  function take(account: Address, named: string | undefined, evidence: unknown): UsageAnswer {
+    const signed = readReport(evidence)
+    if (signed === undefined) return refuse('malformed')
+    const { report } = signed
+    const session = ledger.session(report.session)
+    if (session?.account !== account || session.state === 'reserved') {
+      return refuse('unknown-session')
+    }
+    if (named !== undefined && named !== session.id) return refuse('unknown-session')
+    const keys = ledger.meteringKeys(account)
+    if (keys.length === 0) return refuse('no-key')
+    const key = keys.find((one) => hasSigned(one, signed))
+    if (key === undefined) return refuse('bad-signature')
+    const nonce = nonceOf(session.id)
+    if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
+    if (isLongOver(session, deps.now())) return refuse('session-over')
+    const last = session.attested
+    const verdict = checkReport(signed, last, {
+      isProven: () => true,
+      nonces: [nonceAt(session.id, period()), nonceAt(session.id, period() - 1)],
+      nowSeconds: Math.floor(deps.wallNow() / 1_000),
+    })
+    if (!verdict.ok) return refuse(verdict.reason, nonce)
+    const { sequence, time, inputOctets, outputOctets } = report
+    const { trust } = key
+    const missing = (last?.missing ?? 0) + verdict.gap
+    ledger.attest(
+      session.id,
+      { sequence, time, inputOctets, outputOctets, trust, missing },
+      deps.now(),
+    )
+    return { accepted: true, trust, nonce }
+  }
+
+  return {
+    nonceOf,
+    take(...request) {
+      const answer = take(...request)
+      deps.count(answer.accepted ? 'accepted' : answer.reason)
+      return answer
+    },
+  }
+}
+
+/** Its last report may come with the last payment, not when its figures are long settled. */
+function isLongOver({ endedAtMs, tariff }: Session, nowMs: number): boolean {
+  return endedAtMs !== undefined && nowMs > endedAtMs + tariff.intervalMs + tariff.graceMs
+}

@@ -1,0 +1,163 @@
+import t from 'tap'
+import type { MeteringKey } from '../../accounting/session.ts'
+import {
+  encodeReport,
+  reportEvidence,
+  reportMessage,
+  type UsageReport,
+} from '../../attestation/usage-report.ts'
+import { signDigest } from '../../ethereum/signature.ts'
+import { sessionQueryDigest } from '../../ethereum/typed-data.ts'
+import { accountNamed, domain, hex, keyNamed, paymentBy } from '../accounting/vouchers.ts'
+import { newMeteringKey, signP256, type TestKey } from './enrolment-rig.ts'
+import { diskFull, NOW_MS, rig } from './payment-rig.ts'
+
+const NOW_SECONDS = NOW_MS / 1_000
+
+/** What a device sends: by its own meter, with anything replaced. */
+function evidenceOf(key: TestKey, session: string, nonce: string, change: Partial<UsageReport>) {
+  const octets = encodeReport({
+    ...{ session, sequence: 1, time: NOW_SECONDS, inputOctets: 100n, outputOctets: 900n },
+    nonce: Buffer.from(nonce, 'base64url'),
+    ...change,
+  })
+  return reportEvidence(octets, { form: 'signature', octets: signP256(key, reportMessage(octets)) })
+}
+
+/** Alice, with a session and a key of that trust; and how she reports. */
+function served(trust: MeteringKey['trust'] = 'software') {
+  const { world, ledger, open, deposit, pay, post, ...rest } = rig()
+  const alice = deposit('alice', 1_000n)
+  const session = open('alice')
+  const key = newMeteringKey()
+  const enrol = (of: TestKey, expiresAtMs = NOW_MS + 86_400_000) =>
+    ledger.enrol({
+      ...{ account: alice, publicKey: of.publicKey.toString('base64url'), scheme: 'software' },
+      ...{ trust, enrolledAtMs: NOW_MS, expiresAtMs },
+    })
+  enrol(key)
+  const nonce = () => rest.reports.nonceOf(session)
+  const evidence = (change: Partial<UsageReport> = {}, of = key) =>
+    evidenceOf(of, session, nonce(), change)
+  const report = async (body: unknown) => {
+    const answer = await post('/v1/usage', { consumer: alice, session, evidence: body })
+    return answer.usage
+  }
+  return { world, ledger, session, alice, key, enrol, nonce, evidence, report, pay, post, open }
+}
+
+t.test('a report with a payment is kept with its session, durable with the money', async (t) => {
+  const { world, ledger, session, nonce, evidence, pay } = served('hardware')
+  const body = paymentBy('alice', 15n, { session, evidence: evidence() })
+  t.ok(JSON.stringify(body['evidence' as keyof typeof body]).length < 300)
+  const paid = await pay(body)
+  t.equal(paid.status, 200)
+  t.equal(paid.receipt.credited, '15')
+  t.same(paid.usage, { accepted: true, trust: 'hardware', nonce: nonce() })
+  const attested = {
+    ...{ sequence: 1, time: NOW_SECONDS, inputOctets: 100n, outputOctets: 900n },
+    ...{ trust: 'hardware', missing: 0, atMs: NOW_MS, countedOctets: 0n },
+  }
+  t.match(ledger.session(session)?.attested, attested)
+  t.match(world.commits.at(-1)?.sessions.at(-1)?.attested, attested)
+  t.same(world.reports, ['accepted'])
+})
+
+t.test('a refused report refuses no payment, and is told of', async (t) => {
+  const { world, ledger, session, evidence, pay } = served()
+  const paid = await pay(
+    paymentBy('alice', 15n, { session, evidence: evidence({}, newMeteringKey()) }),
+  )
+  t.equal(paid.status, 200)
+  t.equal(paid.receipt.credited, '15')
+  t.same(paid.usage, { accepted: false, reason: 'bad-signature' }, 'and no nonce for strangers')
+  t.equal(ledger.session(session)?.attested, undefined)
+  t.same(world.reports, ['bad-signature'])
+  const batch = await pay({ payments: [paymentBy('alice', 16n, { evidence: evidence() })] })
+  t.match(batch.results, [{ usage: { accepted: true } }], 'in a batch, without naming the session')
+})
+
+t.test('reports alone: each refusal, and what they leave', async (t) => {
+  const { world, ledger, session, alice, enrol, nonce, evidence, report, open } = served()
+  t.match(await report(evidence({ sequence: 3 })), { accepted: true })
+  t.equal(ledger.session(session)?.attested?.missing, 2, 'two never came')
+  const commits = world.commits.length
+  const old = newMeteringKey()
+  enrol(old, NOW_MS)
+  const far = NOW_SECONDS + 61
+  const cases: [name: string, body: unknown, reason: string, hasNonce: boolean][] = [
+    ['the same again', evidence({ sequence: 3 }), 'replayed', true],
+    ['an earlier one', evidence({ sequence: 2 }), 'replayed', true],
+    ['less', evidence({ sequence: 4, inputOctets: 99n }), 'rolled-back', true],
+    ['less down', evidence({ sequence: 4, outputOctets: 899n }), 'rolled-back', true],
+    ['ahead', evidence({ sequence: 4, time: far }), 'clock-skew', true],
+    ['another nonce', evidence({ sequence: 4, nonce: Buffer.alloc(16) }), 'wrong-nonce', true],
+    ['by a stranger', evidence({ sequence: 4 }, newMeteringKey()), 'bad-signature', false],
+    ['by an old key', evidence({ sequence: 4 }, old), 'key-expired', true],
+    ['no report', { report: 'AAAA' }, 'malformed', false],
+    ['no object', 7, 'malformed', false],
+    ['another session', evidence({ session: open('alice', 2) }), 'unknown-session', false],
+    ['of nobody', evidence({ session: '0'.repeat(32) }), 'unknown-session', false],
+  ]
+  for (const [name, body, reason, hasNonce] of cases) {
+    const expected = { accepted: false, reason, ...(hasNonce && { nonce: nonce() }) }
+    t.same(await report(body), expected, name)
+  }
+  t.equal(ledger.session(session)?.attested?.sequence, 3)
+  t.equal(world.commits.length, commits, 'nothing is written for what is refused')
+  t.same(
+    world.reports.slice(1),
+    cases.map(([, , reason]) => reason),
+  )
+  ledger.close(session, 'stopped', NOW_MS)
+  world.nowMs += 60_000
+  const last = { sequence: 5, time: NOW_SECONDS + 60 }
+  t.match(await report(evidence(last)), { accepted: true }, 'the last word after the end')
+  world.nowMs += 1
+  const late = await report(evidence({ ...last, sequence: 6 }))
+  t.match(late, { reason: 'session-over' })
+  t.ok(ledger.knows(alice))
+})
+
+t.test('a nonce counts for its quarter of an hour and the next', async (t) => {
+  const { world, nonce, evidence, report } = served()
+  const first = nonce()
+  world.wallAheadMs += 900_000
+  const time = NOW_SECONDS + 900
+  t.not(nonce(), first)
+  const nonceOctets = Buffer.from(first, 'base64url')
+  t.match(await report(evidence({ time, nonce: nonceOctets })), { accepted: true })
+  world.wallAheadMs += 900_000
+  const late = evidence({ sequence: 2, time: time + 900, nonce: nonceOctets })
+  t.match(await report(late), { reason: 'wrong-nonce' })
+})
+
+t.test('the query tells the nonce; the route refuses what it can not read', async (t) => {
+  const { world, alice, session, nonce, evidence, post } = served()
+  const { operator, separator } = domain
+  const digest = sessionQueryDigest(separator, { consumer: alice, operator, time: NOW_SECONDS })
+  const signature = hex(signDigest(digest, keyNamed('alice')))
+  const query = { consumer: alice, time: NOW_SECONDS, signature }
+  const { sessions } = await post('/v1/sessions/query', query)
+  t.match(sessions, [{ id: session, usageNonce: nonce() }])
+  const good = { consumer: alice, session, evidence: evidence() }
+  const malformed = [[], { ...good, more: 1 }, { ...good, consumer: 'x' }, { ...good, session: 1 }]
+  for (const body of malformed) {
+    t.match(await post('/v1/usage', body), { status: 400, error: { code: 'malformed' } })
+  }
+  const stranger = { ...good, consumer: accountNamed('carol') }
+  t.match(await post('/v1/usage', stranger), { status: 404, error: { code: 'unknown-consumer' } })
+  world.commit = () => {
+    throw diskFull()
+  }
+  t.match(await post('/v1/usage', good), { status: 503, error: { code: 'storage-unavailable' } })
+})
+
+t.test('an account without a key has nothing to report with', async (t) => {
+  const { open, deposit, post, reports } = rig()
+  const bob = deposit('bob', 10n)
+  const session = open('bob')
+  const evidence = evidenceOf(newMeteringKey(), session, reports.nonceOf(session), {})
+  const answer = await post('/v1/usage', { consumer: bob, session, evidence })
+  t.same(answer.usage, { accepted: false, reason: 'no-key' })
+})
