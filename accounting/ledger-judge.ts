@@ -18,6 +18,7 @@ import {
   billedUntilMs,
   debtOf,
   drawable,
+  endMs,
   isVolumeBeyond,
   nextEvent,
   owed,
@@ -181,6 +182,27 @@ export function markVolume(tables: Tables, row: Row, nowMs: number): void {
     volumeDue: { amount: owed(session, nowMs), atMs: nowMs + session.tariff.intervalMs },
     state: stateAfter(session.state, 'behind'),
   })
+}
+
+/**
+ * After a report less may be owed than was thought: what an interval's end asks for, and what is
+ * due at once, is never more than the session owes by now.
+ */
+export function rateAnew(tables: Tables, row: Row, nowMs: number): void {
+  const { session } = row
+  const { judged, endsOwed, volumeDue } = session
+  const atMost = (amount: bigint, atMs: number): bigint => {
+    const now = owed(session, atMs)
+    return now < amount ? now : amount
+  }
+  put(tables, row, {
+    ...session,
+    endsOwed: endsOwed.map((amount, n) => atMost(amount, endMs(session, judged + n + 1))),
+    volumeDue: volumeDue && { ...volumeDue, amount: atMost(volumeDue.amount, nowMs) },
+  })
+  clearVolume(tables, row, nowMs)
+  markVolume(tables, row, nowMs)
+  if (session.account !== undefined) forgive(tables, bookOf(tables, session.account))
 }
 
 /** The window to pay old debts in is over: who did not is put off, who did is like anyone. */

@@ -118,6 +118,7 @@ export const recordKey = ({ nas, acctSessionId, callingStationId }: NasPlace): s
 export const emptyBook = (account: Address): AccountBook => ({
   account: {
     ...{ account, voucher: undefined, credit: 0n, paidIntervals: 0, missedIntervals: 0, cuts: 0 },
+    disagreements: 0,
     ...{ lastCutAtMs: undefined, lastArrearsAtMs: undefined, lastAllowanceAtMs: undefined },
   },
   changed: false,

@@ -3,11 +3,11 @@
 // before. Called by the ledger.
 
 import type { Usage } from './ledger.ts'
-import { closeRow, markVolume, settle } from './ledger-judge.ts'
-import { put, type Row, type Tables } from './ledger-tables.ts'
+import { closeRow, markVolume, rateAnew, settle } from './ledger-judge.ts'
+import { bookOf, put, putAccount, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
 import { octetsOf } from './rating.ts'
-import type { AttestedUsage, NasPlace, Session } from './session.ts'
+import type { AttestedUsage, Dispute, NasPlace, Session } from './session.ts'
 import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
 
 /** A NAS that was away for longer keeps no interval that could be told from it. */
@@ -98,10 +98,13 @@ export function report(
     eventAtMs: older ? session.eventAtMs : usage.eventAtMs,
     interimMs: Math.max(session.interimMs, Math.min(gapMs, INTERIM_MAX_MS)),
   })
-  if (clamped > 0n) {
-    const counted = input.total + output.total
-    dispute(tables, row, 'rate-clamped', counted + clamped, counted, nowMs)
+  if (clamped > 0n && !row.session.disputed) {
+    const otherOctets = input.total + output.total
+    const figures = { nasOctets: otherOctets + clamped, otherOctets }
+    const sides: Sides = { kind: 'rate-clamped', ...figures, trust: 'none', sequence: undefined }
+    dispute(tables, row, sides, nowMs)
   }
+  reconcile(tables, row, usage.eventAtMs >= (session.attested?.atMs ?? 0) && !older, nowMs)
   markVolume(tables, row, nowMs)
   return 'counted'
 }
@@ -123,39 +126,63 @@ export function stop(
   return outcome
 }
 
-/** Notes a disagreement, once a session. */
-function dispute(
-  tables: Tables,
-  row: Row,
-  kind: 'rate-clamped' | 'usage-disagreement',
-  nasOctets: bigint,
-  otherOctets: bigint,
-  atMs: number,
-): void {
+/** Both sides of a disagreement; `trust` and `sequence` as in a Dispute. */
+type Sides = Pick<Dispute, 'kind' | 'nasOctets' | 'otherOctets' | 'trust' | 'sequence'>
+
+/** Notes a disagreement: with the session's debt, and where meters disagree with its account. */
+function dispute(tables: Tables, row: Row, sides: Sides, atMs: number): void {
   const { session } = row
-  if (session.disputed) return
-  const { id, account } = session
-  tables.logs.disputes.push({ atMs, session: id, account, kind, nasOctets, otherOctets })
+  const { id, account, disputed, kind } = session
+  tables.logs.disputes.push({ atMs, session: id, account, ...sides })
+  if (disputed) return
   put(tables, row, { ...session, disputed: true })
+  // What only its NAS speaks of is held against nobody's account.
+  if (sides.kind === 'rate-clamped' || account === undefined || kind === 'pmksa') return
+  const book = bookOf(tables, account)
+  putAccount(tables, book, { disagreements: book.account.disagreements + 1 })
 }
 
 /**
- * Compares the device's own meter with the NAS's. While a session is open the NAS is behind by up
- * to an interim interval, so only a device that measured less disagrees.
+ * Compares what a device says without a signature with what the NAS says, once a session. While a
+ * session is open the NAS is behind by up to an interim interval, so only a device that measured
+ * less disagrees.
  */
 export function compareMeters(tables: Tables, row: Row, octets: bigint, nowMs: number): void {
   const { session } = row
   const counted = octetsOf(session)
-  if (session.state === 'reserved' || !disagrees(counted, octets)) return
+  if (session.disputed || session.state === 'reserved' || !disagrees(counted, octets)) return
   if (octets > counted && session.state !== 'closed') return
-  dispute(tables, row, 'usage-disagreement', counted, octets, nowMs)
+  const figures = { nasOctets: counted, otherOctets: octets }
+  const sides: Sides = {
+    kind: 'usage-disagreement',
+    ...figures,
+    trust: 'none',
+    sequence: undefined,
+  }
+  dispute(tables, row, sides, nowMs)
+}
+
+/** The same with a signed report; `isLater`: the NAS's figure is from after it. */
+function reconcile(tables: Tables, row: Row, isLater: boolean, nowMs: number): void {
+  const { attested, ...rest } = row.session
+  if (attested === undefined || attested.disagrees) return
+  const octets = attested.inputOctets + attested.outputOctets
+  const counted = octetsOf(row.session)
+  if (!disagrees(counted, octets) || (octets > counted && !isLater)) return
+  const { trust, sequence } = attested
+  const figures = { nasOctets: counted, otherOctets: octets }
+  dispute(tables, row, { kind: 'usage-disagreement', ...figures, trust, sequence }, nowMs)
+  const { disputed } = row.session
+  put(tables, row, { ...rest, disputed, attested: { ...attested, disagrees: true } })
 }
 
 /** Takes the device's signed report in; its session is brought up to the time first. */
 export function attest(tables: Tables, row: Row, report: AttestedUsage, nowMs: number): void {
   settle(tables, row, nowMs)
   const { session } = row
-  const attested = { ...report, atMs: nowMs, countedOctets: octetsOf(session) }
+  const disagrees = session.attested?.disagrees ?? false
+  const attested = { ...report, atMs: nowMs, countedOctets: octetsOf(session), disagrees }
   put(tables, row, { ...session, attested })
-  compareMeters(tables, row, report.inputOctets + report.outputOctets, nowMs)
+  reconcile(tables, row, session.state === 'closed', nowMs)
+  rateAnew(tables, row, nowMs)
 }

@@ -48,6 +48,35 @@ export function billedUntilMs(session: Session): number {
 /** Octets both ways. */
 export const octetsOf = ({ input, output }: Session): bigint => input.total + output.total
 
+/** So many intervals may pass from one report to the next before the access point is believed. */
+const REPORT_INTERVALS = 2
+
+/**
+ * What the device's signed reports say of the volume so far, both ways; undefined where there is
+ * none of enough trust. Where it has said nothing for long, what the NAS has counted since then is
+ * added: or a device could report once and be free from then on.
+ */
+function attestedOctets(session: Session): bigint | undefined {
+  const { attested, tariff, heardAtMs } = session
+  if (attested === undefined || tariff.usage === undefined) return undefined
+  const isEnough = attested.trust === 'hardware' || attested.trust === tariff.usage.trust
+  if (!isEnough) return undefined
+  const said = attested.inputOctets + attested.outputOctets
+  const quietMs = REPORT_INTERVALS * tariff.intervalMs + tariff.graceMs
+  if (heardAtMs - attested.atMs <= quietMs) return said
+  return said + octetsOf(session) - attested.countedOctets
+}
+
+/** The octets that the tariff's policy has paid for. */
+export function ratedOctets(session: Session): bigint {
+  const counted = octetsOf(session)
+  const attested = attestedOctets(session)
+  if (attested === undefined) return counted
+  const by = session.tariff.usage?.by
+  const isDevices = by === 'attested' || (by === 'lower') === attested < counted
+  return isDevices ? attested : counted
+}
+
 /** The time part of what is owed at a time, Unix ms. */
 function timeOwed(session: Session, atMs: number): bigint {
   const until = Math.min(atMs, billedUntilMs(session))
@@ -57,7 +86,7 @@ function timeOwed(session: Session, atMs: number): bigint {
 /** What is owed in all from the Accept to a time (Unix ms), with the volume as it is known. */
 export function owed(session: Session, atMs: number): bigint {
   if (!isRated(session) || session.state === 'reserved') return 0n
-  return timeOwed(session, atMs) + volumeCharge(session.tariff, octetsOf(session))
+  return timeOwed(session, atMs) + volumeCharge(session.tariff, ratedOctets(session))
 }
 
 /** What a closed session owes, or one being put off will owe at most, beyond its credit. */
@@ -151,7 +180,7 @@ export function creditRoom(session: Session, nowMs: number): bigint {
 
 /** Volume owed that no credit covers: credit counts for time first. */
 function unpaidVolume(session: Session, nowMs: number): bigint {
-  const volume = volumeCharge(session.tariff, octetsOf(session))
+  const volume = volumeCharge(session.tariff, ratedOctets(session))
   const spare = session.credit - timeOwed(session, nowMs)
   return spare > 0n ? volume - spare : volume
 }

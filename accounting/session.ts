@@ -143,6 +143,8 @@ export interface Attested extends AttestedUsage {
   readonly atMs: number
   /** What the NAS had counted by then, both ways. */
   readonly countedOctets: bigint
+  /** It, or one before it, was found to disagree with the NAS. */
+  readonly disagrees: boolean
 }
 
 /** A key that signs reports of usage for an account; it was shown to be what `trust` says. */
@@ -171,6 +173,8 @@ export interface Account {
   readonly credit: bigint
   readonly paidIntervals: number
   readonly missedIntervals: number
+  /** Sessions in which its meter and the NAS's said too different things. */
+  readonly disagreements: number
   /** Times it was put off for debt since it last paid everything. */
   readonly cuts: number
   readonly lastCutAtMs: number | undefined
@@ -224,6 +228,10 @@ export interface Dispute {
   /** What each side says, octets both ways. */
   readonly nasOctets: bigint
   readonly otherOctets: bigint
+  /** Of a device's figure: what the key is worth that signed it; `none`: nothing did. */
+  readonly trust: Trust
+  /** The number of the signed report. */
+  readonly sequence: number | undefined
 }
 
 /** One attempt to put a session off or to change its rate, with how it ended. */

@@ -66,6 +66,7 @@ function readAccount(row: Row): Account {
     credit: BigInt(String(row['credit'])),
     paidIntervals: Number(row['paid_intervals']),
     missedIntervals: Number(row['missed_intervals']),
+    disagreements: Number(row['disagreements']),
     cuts: Number(row['cuts']),
     lastCutAtMs: asNumber(row['last_cut_at']),
     lastArrearsAtMs: asNumber(row['last_arrears_at']),
@@ -81,6 +82,7 @@ function blankAccount(account: Address): Account {
     credit: 0n,
     paidIntervals: 0,
     missedIntervals: 0,
+    disagreements: 0,
     cuts: 0,
     lastCutAtMs: undefined,
     lastArrearsAtMs: undefined,
@@ -161,6 +163,8 @@ function readDispute(row: Row): Dispute {
     kind: String(row['kind']) as Dispute['kind'],
     nasOctets: BigInt(String(row['nas_octets'])),
     otherOctets: BigInt(String(row['other_octets'])),
+    trust: String(row['trust']) as Dispute['trust'],
+    sequence: asNumber(row['sequence']),
   }
 }
 

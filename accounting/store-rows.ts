@@ -155,6 +155,7 @@ export const accountTable: Table<Account> = {
     ['last_cut_at', 'integer'],
     ['last_arrears_at', 'integer'],
     ['last_allowance_at', 'integer'],
+    ['disagreements', 'integer'],
   ],
   keyOf: (account) => account.account,
   values: (account) => [
@@ -169,6 +170,7 @@ export const accountTable: Table<Account> = {
     optional(account.lastCutAtMs),
     optional(account.lastArrearsAtMs),
     optional(account.lastAllowanceAtMs),
+    account.disagreements,
   ],
 }
 
@@ -239,6 +241,8 @@ export const disputeTable: Table<Dispute> = {
     ['kind', 'text'],
     ['nas_octets', 'amount'],
     ['other_octets', 'amount'],
+    ['trust', 'text'],
+    ['sequence', 'integer'],
   ],
   keyOf: () => '',
   values: (dispute) => [
@@ -248,6 +252,8 @@ export const disputeTable: Table<Dispute> = {
     dispute.kind,
     `${dispute.nasOctets}`,
     `${dispute.otherOctets}`,
+    dispute.trust,
+    optional(dispute.sequence),
   ],
 }
 

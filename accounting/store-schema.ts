@@ -188,6 +188,9 @@ const attested = ({ integer, endKeyed }: Dialect): string[] => [
     scheme TEXT NOT NULL, trust TEXT NOT NULL, enrolled_at ${integer} NOT NULL,
     expires_at ${integer} NOT NULL, PRIMARY KEY (account, slot)
   )${endKeyed}`,
+  `ALTER TABLE accounts ADD COLUMN disagreements ${integer} NOT NULL DEFAULT 0`,
+  `ALTER TABLE disputes ADD COLUMN trust TEXT NOT NULL DEFAULT 'none'`,
+  `ALTER TABLE disputes ADD COLUMN sequence ${integer}`,
 ]
 
 /** Migration n is at index n - 1: the statements that bring version n - 1 to version n. */

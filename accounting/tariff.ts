@@ -37,6 +37,16 @@ export interface Tariff {
   readonly freeMs: number
   readonly freeOctets: bigint
   readonly throttleKbps?: number
+  /** Whose figures of volume are rated; absent: the access point's. */
+  readonly usage?: UsagePolicy
+}
+
+/** What a signed report of the device does to the volume that is rated. */
+export interface UsagePolicy {
+  /** The device's, the smaller of both or the larger. */
+  readonly by: 'attested' | 'lower' | 'higher'
+  /** What its key must be worth, or the access point's figure is rated. */
+  readonly trust: 'software' | 'hardware'
 }
 
 /**
@@ -114,7 +124,9 @@ export function sameTerms(a: Omit<Tariff, 'version'>, b: Omit<Tariff, 'version'>
     a.flat?.windowMs === b.flat?.windowMs &&
     a.freeMs === b.freeMs &&
     a.freeOctets === b.freeOctets &&
-    a.throttleKbps === b.throttleKbps
+    a.throttleKbps === b.throttleKbps &&
+    a.usage?.by === b.usage?.by &&
+    a.usage?.trust === b.usage?.trust
   )
 }
 

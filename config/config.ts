@@ -33,6 +33,8 @@ export const TLS_ENGINES = ['auto', 'native', 'node'] as const
 
 /** Whether a session needs a voucher before it begins: never, while the account is new, always. */
 export const PREPAY = ['off', 'newcomers', 'always'] as const
+export const USAGE = ['accounting', 'attested', 'lower', 'higher'] as const
+export const TRUST = ['software', 'hardware'] as const
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -119,7 +121,10 @@ export interface Config {
     readonly arrearsWindowMs: number
   }
   readonly billing: {
-    readonly usage: 'accounting'
+    /** Whose figures of volume are rated, where a device signs its own. */
+    readonly usage: (typeof USAGE)[number]
+    /** What the key must be worth that signed them. */
+    readonly trust: (typeof TRUST)[number]
     /** How long a metering key counts before its device must show it anew. */
     readonly reattestAfterMs: number
   }

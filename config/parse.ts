@@ -96,6 +96,7 @@ function buildConfig(parsed: Parsed, cross: CrossResult): Config {
     },
     billing: {
       usage: parsed.billing.usage,
+      trust: parsed.billing.trust,
       reattestAfterMs: parsed.billing.reattest_after,
     },
     payplace: {

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { type Cidr, parseCidr } from './address.ts'
-import { LOG_LEVELS, NAS_TYPES, PREPAY, TLS_ENGINES, TLS_VERSIONS } from './config.ts'
+import { LOG_LEVELS, NAS_TYPES, PREPAY, TLS_ENGINES, TLS_VERSIONS, TRUST, USAGE } from './config.ts'
 import {
   formatDuration,
   isPostgresUrl,
@@ -88,27 +88,6 @@ function flag() {
 function choice<const Values extends readonly string[]>(values: Values) {
   const rule = `must be ${values.map((value) => JSON.stringify(value)).join(' or ')}`
   return z.enum(values, { error: (issue) => rejection(issue.input, rule) })
-}
-
-/**
- * One value works today; the others are part of the format and are refused by saying exactly that.
- */
-function builtChoice<const Built extends string>(
-  built: readonly [Built, ...Built[]],
-  later: (input: string) => boolean,
-  laterRule: string,
-) {
-  const names = built.map((value) => JSON.stringify(value)).join(' or ')
-  const rule = `must be ${names}`
-  return z
-    .string({ error: (issue) => rejection(issue.input, rule) })
-    .transform((input, context): Built => {
-      const known = built.find((value) => value === input)
-      if (known !== undefined) return known
-      const message = later(input) ? `is not built yet in this version: ${rule}` : laterRule
-      context.addIssue({ code: 'custom', message })
-      return z.NEVER
-    })
 }
 
 const fileName = text('must be the path of a file', (input) => (input === '' ? undefined : input))
@@ -312,11 +291,8 @@ export const schema = section({
     arrears_window: duration(0, 10 * MINUTE).default(20 * SECOND),
   }).prefault({}),
   billing: section({
-    usage: builtChoice(
-      ['accounting'],
-      (input) => input === 'attested' || input === 'lower' || input === 'higher',
-      'must be "accounting" ("attested", "lower" and "higher" are not built yet)',
-    ).default('accounting'),
+    usage: choice(USAGE).default('accounting'),
+    trust: choice(TRUST).default('hardware'),
     // A device that was whole yesterday may have been opened since.
     reattest_after: duration(HOUR, 365 * DAY).default(DAY),
   }).prefault({}),

@@ -5,7 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Ledger } from '../accounting/ledger.ts'
-import { debtOf } from '../accounting/rating.ts'
+import { debtOf, ratedOctets } from '../accounting/rating.ts'
 import type { Account, Session } from '../accounting/session.ts'
 import type { Page, Storage } from '../accounting/storage.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
@@ -103,11 +103,13 @@ export function booksRoutes(routes: FastifyInstance, deps: BooksRoutesDeps): voi
     }
   })
 
+  accountRoute(routes, deps)
   routes.get('/v1/disputes', async (request) => {
     const rows = await storage.disputes(pageOf(readQuery(request.query)))
-    const disputes = rows.map(({ atMs, account, nasOctets, otherOctets, ...rest }) => ({
+    const disputes = rows.map(({ atMs, account, nasOctets, otherOctets, sequence, ...rest }) => ({
       ...{ at: seconds(atMs), account: text(account), ...rest },
       ...{ nasOctets: nasOctets.toString(), otherOctets: otherOctets.toString() },
+      sequence: sequence ?? null,
     }))
     return { disputes }
   })
@@ -119,6 +121,21 @@ export function booksRoutes(routes: FastifyInstance, deps: BooksRoutesDeps): voi
       ...rest,
     }))
     return { authorizations }
+  })
+}
+
+/** How one account has paid, whether or not it is in memory. */
+function accountRoute(routes: FastifyInstance, { ledger, storage }: BooksRoutesDeps): void {
+  routes.get('/v1/accounts/:account', async (request) => {
+    const { account: name } = request.params as { account: string }
+    const account = parseAddress(name)
+    const known = account === undefined ? undefined : ledger.account(account)
+    const stored = account === undefined || known ? undefined : await storage.account(account)
+    const found = known ?? stored?.account
+    if (found === undefined) {
+      throw new HttpError(404, 'unknown-account', 'there are no books of that account')
+    }
+    return { account: checksumAddress(found.account), ...accountJson(found) }
   })
 }
 
@@ -152,6 +169,19 @@ function arrearsOf(debts: Iterable<Session>): Arrears[] {
   return [...byAccount.values()].sort((a, b) => (a.owed < b.owed ? 1 : -1))
 }
 
+/** So that one bad interval among the first few does not condemn a device. */
+const ASSUMED_GOOD = 5
+/** A session of which two meters say different things counts like so many missed intervals. */
+const DISAGREEMENT_WEIGHT = 10
+
+/** 0 … 1, three digits: the part of its intervals that it paid, less for disagreements. */
+function payerReliability(account: Account | undefined): number {
+  const good = (account?.paidIntervals ?? 0) + ASSUMED_GOOD
+  const { missedIntervals = 0, disagreements = 0 } = account ?? {}
+  const bad = missedIntervals + DISAGREEMENT_WEIGHT * disagreements
+  return Math.round((1000 * good) / (good + bad)) / 1000
+}
+
 /** How it has paid so far. */
 const accountJson = (account: Account | undefined) => ({
   credit: (account?.credit ?? 0n).toString(),
@@ -159,6 +189,8 @@ const accountJson = (account: Account | undefined) => ({
   paidIntervals: account?.paidIntervals ?? 0,
   missedIntervals: account?.missedIntervals ?? 0,
   cuts: account?.cuts ?? 0,
+  disagreements: account?.disagreements ?? 0,
+  reliability: payerReliability(account),
 })
 
 function readQuery(query: unknown): PageQuery {
@@ -179,6 +211,21 @@ function pageOf({ limit, before, account }: PageQuery): Page {
   }
 }
 
+/** What the device has signed of its volume, and what of both sides' figures is rated. */
+function attestedJson(session: Session) {
+  const { attested } = session
+  const rated = { ratedOctets: ratedOctets(session).toString() }
+  if (attested === undefined) return { attested: null, ...rated }
+  const { inputOctets, outputOctets, trust, sequence, missing, disagrees, atMs } = attested
+  return {
+    attested: {
+      ...{ inputOctets: inputOctets.toString(), outputOctets: outputOctets.toString() },
+      ...{ trust, sequence, missing, disagrees, at: seconds(atMs) },
+    },
+    ...rated,
+  }
+}
+
 /** What the payer sees, and where its device is. */
 const adminJson = (session: Session, nowMs: number) => ({
   ...sessionJson(session, nowMs),
@@ -187,6 +234,7 @@ const adminJson = (session: Session, nowMs: number) => ({
   endedBy: session.endedBy ?? null,
   cutReason: session.cutReason ?? null,
   disputed: session.disputed,
+  ...attestedJson(session),
   callingStationId: session.place.callingStationId,
   calledStationId: session.place.calledStationId,
   acctSessionId: session.place.acctSessionId,

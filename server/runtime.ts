@@ -47,9 +47,15 @@ const resumption: ResumptionConfig = {
 }
 
 /** Only the token, which is known late, says whether a price is fine enough. */
-function priced(name: string, terms: TariffTerms, tokenDecimals: number): Tariff {
+function priced(
+  name: string,
+  terms: TariffTerms,
+  tokenDecimals: number,
+  { usage, trust }: Config['billing'],
+): Tariff {
   try {
-    return priceTariff(name, terms, tokenDecimals)
+    const tariff = priceTariff(name, terms, tokenDecimals)
+    return usage === 'accounting' ? tariff : { ...tariff, usage: { by: usage, trust } }
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause
     throw new StartError(EXIT_CONFIGURATION, cause.message, { cause })
@@ -69,7 +75,9 @@ export function buildRuntime(
   ticketKeys: (file: string) => readonly Buffer[] = () => [],
 ): Runtime {
   // All of them before the first is put down: a price that is too fine must leave no trace.
-  const all = [...config.tariffs].map(([name, terms]) => priced(name, terms, tokenDecimals))
+  const all = [...config.tariffs].map(([name, terms]) =>
+    priced(name, terms, tokenDecimals, config.billing),
+  )
   const tariffs = new Map(all.map((tariff) => [tariff.name, versioned(tariff)]))
   const { engine, fallback } = chooseEngine(config.eap.engine, {
     certificatePem: certificate.chainPem,

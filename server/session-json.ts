@@ -18,6 +18,8 @@ export interface TermsJson {
   readonly flat?: { readonly price: string; readonly windowSeconds: number }
   readonly freeMinutes?: number
   readonly freeMegabytes?: number
+  /** Whose figures of volume are rated; absent: the access point's. */
+  readonly usage?: Tariff['usage']
 }
 
 /** Amounts are decimal text of token base units, times whole Unix seconds. */
@@ -60,6 +62,7 @@ export function termsJson(tariff: Tariff): TermsJson {
     }),
     ...(freeMs > 0 && { freeMinutes: freeMs / 60_000 }),
     ...(freeOctets > 0n && { freeMegabytes: Number(freeOctets) / 1_000_000 }),
+    ...(tariff.usage !== undefined && { usage: tariff.usage }),
   }
 }
 

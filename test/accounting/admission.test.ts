@@ -19,7 +19,13 @@ const rules: AdmissionRules = {
 }
 const account: Account = {
   ...{ account: accountOf(1), voucher: undefined, credit: 0n, paidIntervals: 20 },
-  ...{ missedIntervals: 0, cuts: 0, lastCutAtMs: undefined, lastArrearsAtMs: undefined },
+  ...{
+    missedIntervals: 0,
+    disagreements: 0,
+    cuts: 0,
+    lastCutAtMs: undefined,
+    lastArrearsAtMs: undefined,
+  },
   lastAllowanceAtMs: undefined,
 }
 const standing: Standing = {

@@ -66,7 +66,7 @@ const anyTariff: fc.Arbitrary<Tariff> = record({
 const anyAttested = record({
   ...{ sequence: anyCount, time: anyCount, inputOctets: anyAmount, outputOctets: anyAmount },
   trust: fc.constantFrom('software', 'hardware'),
-  ...{ missing: anyCount, atMs: anyTime, countedOctets: anyAmount },
+  ...{ missing: anyCount, atMs: anyTime, countedOctets: anyAmount, disagrees: fc.boolean() },
 })
 
 /** Any session at all, of the id that is given. */

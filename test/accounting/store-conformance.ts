@@ -81,7 +81,7 @@ async function logs(t: Test, bed: Bed): Promise<void> {
     disputes: [
       {
         ...{ atMs: f.NOON, session: f.sessionId(1), account: undefined, kind: 'rate-clamped' },
-        ...{ nasOctets: 2n * f.UINT64_MAX, otherOctets: 0n },
+        ...{ nasOctets: 2n * f.UINT64_MAX, otherOctets: 0n, trust: 'none', sequence: undefined },
       },
     ],
     meteringKeys: [f.meteringKey(1, 0), f.meteringKey(1, 3)],

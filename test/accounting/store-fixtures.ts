@@ -117,6 +117,7 @@ export function accountNumber(n: number, over: Partial<Account> = {}): Account {
     credit: 0n,
     paidIntervals: 7,
     missedIntervals: 1,
+    disagreements: 2,
     cuts: 1,
     lastCutAtMs: NOON - 1,
     lastArrearsAtMs: undefined,

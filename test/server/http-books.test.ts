@@ -116,6 +116,7 @@ t.test('arrears: who owes from sessions that are over, and how it paid so far', 
       {
         ...{ account: checksumAddress(accountOf(2)), owed: '60', sessions: 1, disputed: '0' },
         ...{ since: 62, credit: '0', voucher: '0', paidIntervals: 0, missedIntervals: 1, cuts: 0 },
+        ...{ disagreements: 0, reliability: 0.833 },
       },
     ],
   })
@@ -138,6 +139,7 @@ t.test('disputes and the answers of access points, each with its evidence', asyn
     {
       ...{ at: 10, account: checksumAddress(accountOf(1)), session: idOf(1) },
       ...{ kind: 'usage-disagreement', nasOctets: '60000000', otherOctets: '1000000' },
+      ...{ trust: 'none', sequence: null },
     },
   ])
   t.same((await get('/v1/authorizations'))['authorizations'], [
@@ -146,6 +148,41 @@ t.test('disputes and the answers of access points, each with its evidence', asyn
       ...{ result: 'nak-503', attempts: 2 },
     },
   ])
+})
+
+t.test('a session shows what its device has signed; an account what came of it', async (t) => {
+  const { call, get, ledger, committer } = await served(t)
+  const record = usage({ eventAtMs: 9_000, inputOctets: 60_000_000n, wide: true })
+  ledger.report(idOf(1), record, placeAt(), 9_000)
+  const figures = { inputOctets: 1_000_000n, outputOctets: 40_000_000n }
+  const signed = { sequence: 4, time: 10, trust: 'software' as const, missing: 1, ...figures }
+  ledger.attest(idOf(1), signed, 10_000)
+  await committer.durable()
+  t.match((await get('/v1/sessions'))['sessions'], [
+    {
+      ...{ id: idOf(1), inputOctets: '60000000', ratedOctets: '60000000', disputed: true },
+      attested: {
+        ...{ inputOctets: '1000000', outputOctets: '40000000', trust: 'software', sequence: 4 },
+        ...{ missing: 1, disagrees: true, at: 10 },
+      },
+    },
+    { id: idOf(2), attested: null },
+  ])
+  t.match((await get('/v1/disputes'))['disputes'], [
+    {
+      ...{ session: idOf(1), kind: 'usage-disagreement', nasOctets: '60000000' },
+      ...{ otherOctets: '41000000', trust: 'software', sequence: 4 },
+    },
+  ])
+  const account = checksumAddress(accountOf(1))
+  const known = { account, disagreements: 1, paidIntervals: 0, reliability: 0.333 }
+  t.match(await get(`/v1/accounts/${account}`), known)
+  t.equal((await call('GET', `/v1/accounts/${account}`)).status, 401)
+  for (const nobody of ['x', `0x${'ab'.repeat(20)}`]) {
+    const answer = await call('GET', `/v1/accounts/${nobody}`, { headers })
+    t.equal(answer.status, 404)
+    t.match(answer.json(), { error: { code: 'unknown-account' } })
+  }
 })
 
 t.test('a query that cannot be meant is refused', async (t) => {

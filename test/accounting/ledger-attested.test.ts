@@ -1,0 +1,211 @@
+import t from 'tap'
+import type { Ledger } from '../../accounting/ledger.ts'
+import { debtOf, owed, ratedOctets } from '../../accounting/rating.ts'
+import type { AttestedUsage } from '../../accounting/session.ts'
+import { sameTerms, type UsagePolicy } from '../../accounting/tariff.ts'
+import {
+  accountOf,
+  emptyLedger,
+  idOf,
+  newSession,
+  placeAt,
+  tariff,
+  usage,
+  voucher,
+} from './books.ts'
+
+// Two meters, one bill: what the access point counts, what the device signs, and which of them a
+// tariff has paid for. At 60 a minute and 1 a megabyte.
+
+const MINUTE = 60_000
+const MB = 1_000_000n
+type Policy = UsagePolicy['by'] | 'accounting'
+const POLICIES: readonly Policy[] = ['accounting', 'attested', 'lower', 'higher']
+
+const termsOf = (by: Policy, trust: UsagePolicy['trust'] = 'hardware') =>
+  by === 'accounting' ? tariff : { ...tariff, usage: { by, trust } }
+
+/** Session 1 from time 0, under a policy; and its two sides, in megabytes. */
+function opened(by: Policy, trust?: UsagePolicy['trust']) {
+  const ledger = emptyLedger()
+  ledger.begin(newSession(1, { tariff: termsOf(by, trust) }), 0)
+  ledger.confirm(idOf(1), 0)
+  let sequence = 0
+  const counts = (megabytes: number, atMs: number, how: 'report' | 'stop' = 'report') =>
+    ledger[how](
+      idOf(1),
+      usage({ eventAtMs: atMs, inputOctets: 0n, outputOctets: BigInt(megabytes) * MB }),
+      placeAt(),
+      atMs,
+    )
+  const says = (megabytes: number, atMs: number, key: AttestedUsage['trust'] = 'hardware') => {
+    sequence += 1
+    const octets = { inputOctets: 0n, outputOctets: BigInt(megabytes) * MB }
+    const signed = { sequence, time: atMs / 1_000, trust: key, missing: 0, ...octets }
+    ledger.attest(idOf(1), signed, atMs)
+  }
+  return { ledger, counts, says, session: () => sessionOf(ledger) }
+}
+
+function sessionOf(ledger: Ledger) {
+  const session = ledger.session(idOf(1))
+  if (session === undefined) throw new Error('gone')
+  return session
+}
+
+interface Case {
+  readonly name: string
+  /** Megabytes that the access point has counted, and that the device has signed. */
+  readonly nas: number
+  readonly device: number
+  readonly key: AttestedUsage['trust']
+  /** Megabytes on the bill, by policy. */
+  readonly bill: Readonly<Record<Policy, number>>
+  readonly isDispute: boolean
+}
+
+const CASES: readonly Case[] = [
+  {
+    ...{ name: 'both say the same', nas: 100, device: 100, key: 'hardware', isDispute: false },
+    bill: { accounting: 100, attested: 100, lower: 100, higher: 100 },
+  },
+  {
+    ...{ name: 'within 5 % and 1 MB', nas: 100, device: 95, key: 'hardware', isDispute: false },
+    bill: { accounting: 100, attested: 95, lower: 95, higher: 100 },
+  },
+  {
+    name: 'the device under-reports by 30 %',
+    ...{ nas: 100, device: 70, key: 'hardware', isDispute: true },
+    bill: { accounting: 100, attested: 70, lower: 70, higher: 100 },
+  },
+  {
+    name: 'the access point over-reports by 30 %',
+    ...{ nas: 130, device: 100, key: 'hardware', isDispute: true },
+    bill: { accounting: 130, attested: 100, lower: 100, higher: 130 },
+  },
+  {
+    name: 'the access point under-reports by 30 %',
+    ...{ nas: 70, device: 100, key: 'hardware', isDispute: true },
+    bill: { accounting: 70, attested: 100, lower: 70, higher: 100 },
+  },
+  {
+    name: 'a key that nobody vouches for, where hardware is asked for',
+    ...{ nas: 100, device: 70, key: 'software', isDispute: true },
+    bill: { accounting: 100, attested: 100, lower: 100, higher: 100 },
+  },
+]
+
+for (const { name, nas, device, key, bill, isDispute } of CASES) {
+  t.test(`product terms §10: ${name}`, async (t) => {
+    for (const by of POLICIES) {
+      const { ledger, counts, says, session } = opened(by)
+      says(device, 40_000, key)
+      counts(nas, 50_000)
+      t.equal(ratedOctets(session()), BigInt(bill[by]) * MB, by)
+      t.equal(owed(session(), MINUTE), 60n + BigInt(bill[by]), by)
+      t.equal(session().disputed, isDispute, by)
+      const evidence = {
+        ...{ session: idOf(1), account: accountOf(1), kind: 'usage-disagreement' },
+        ...{ nasOctets: BigInt(nas) * MB, otherOctets: BigInt(device) * MB },
+        ...{ trust: key, sequence: 1, atMs: 50_000 },
+      }
+      t.same(ledger.drain().disputes, isDispute ? [evidence] : [], by)
+      t.equal(ledger.account(accountOf(1))?.disagreements, isDispute ? 1 : 0, by)
+      says(device, 55_000, key)
+      counts(nas, 58_000, 'stop')
+      t.same(ledger.drain().disputes, [], 'once a session')
+      t.equal(debtOf(session()), 58n + BigInt(bill[by]), `${by}: and at the end`)
+    }
+  })
+}
+
+t.test('a key in software is enough where the policy says so', async (t) => {
+  const { counts, says, session } = opened('attested', 'software')
+  counts(50, 10_000)
+  says(40, 20_000, 'software')
+  t.equal(ratedOctets(session()), 40n * MB)
+  says(41, 30_000, 'hardware')
+  t.equal(ratedOctets(session()), 41n * MB, 'a better key all the more')
+})
+
+t.test('an access point that is behind is no liar while the session is open', async (t) => {
+  const { ledger, counts, says, session } = opened('attested')
+  counts(10, 10_000)
+  says(90, 59_000)
+  t.notOk(session().disputed)
+  counts(10, 20_000)
+  t.notOk(session().disputed, 'a record of before the report, that came late')
+  counts(60, 61_000)
+  t.ok(session().disputed, 'a record of after it')
+  t.match(ledger.drain().disputes, [{ nasOctets: 60n * MB, otherOctets: 90n * MB }])
+})
+
+t.test('after the end there is nothing to wait for', async (t) => {
+  const { ledger, counts, says } = opened('attested')
+  counts(10, 30_000, 'stop')
+  says(90, 31_000)
+  t.match(ledger.drain().disputes, [{ nasOctets: 10n * MB, otherOctets: 90n * MB, sequence: 1 }])
+})
+
+t.test('one report does not make the rest of a session free', async (t) => {
+  const { ledger, counts, says, session } = opened('attested')
+  counts(10, 10_000)
+  says(9, 11_000)
+  counts(20, 2 * MINUTE)
+  t.equal(ratedOctets(session()), 9n * MB, 'the next one may still come')
+  counts(500, 2 * MINUTE + 11_001)
+  t.equal(ratedOctets(session()), 499n * MB, 'what was counted since it fell silent')
+  says(490, 2 * MINUTE + 20_000)
+  t.equal(ratedOctets(session()), 490n * MB)
+  t.same(ledger.account(accountOf(1))?.disagreements, 1, 'that it said 9 of 20 is not forgotten')
+})
+
+t.test('a report that lowers the bill lowers what is due, and lifts what was late', async (t) => {
+  const { ledger, counts, says, session } = opened('attested')
+  counts(400, 10_000)
+  t.match(session(), { state: 'overdue', volumeDue: { amount: 410n } })
+  ledger.pay(voucher(1, 75n), idOf(1), 20_000)
+  t.equal(session().state, 'overdue')
+  says(12, 21_000)
+  t.match(session(), { state: 'current', volumeDue: undefined, disputed: true })
+  t.match(ledger.advance(MINUTE), { overdue: [], cut: [] })
+  t.match(session(), { judged: 1, missed: 0, paidIntervals: 1 })
+})
+
+t.test('with grace: the end of an interval asks for no more than is owed by now', async (t) => {
+  const ledger = emptyLedger()
+  const terms = { ...termsOf('attested'), graceMs: 30_000, intervalMegabytes: 1_000 }
+  ledger.begin(newSession(1, { tariff: terms }), 0)
+  ledger.confirm(idOf(1), 0)
+  const record = usage({ eventAtMs: 50_000, outputOctets: 300n * MB, inputOctets: 0n })
+  ledger.report(idOf(1), record, placeAt(), 50_000)
+  ledger.advance(MINUTE)
+  t.same(ledger.session(idOf(1))?.endsOwed, [360n])
+  const octets = { inputOctets: 0n, outputOctets: 200n * MB }
+  ledger.attest(
+    idOf(1),
+    { sequence: 1, time: 61, trust: 'hardware', missing: 0, ...octets },
+    61_000,
+  )
+  t.same(ledger.session(idOf(1))?.endsOwed, [260n])
+  ledger.pay(voucher(1, 261n), idOf(1), 62_000)
+  ledger.advance(90_000)
+  t.match(ledger.session(idOf(1)), { judged: 1, missed: 0 })
+})
+
+t.test('the debt of a session in dispute bars at its own merchant alone', async (t) => {
+  const { ledger, counts, says } = opened('accounting')
+  says(10, 10_000)
+  counts(400, 20_000, 'stop')
+  const elsewhere = ledger.standing(accountOf(1), placeAt(), accountOf(0xbbbb), 3 * MINUTE)
+  const here = ledger.standing(accountOf(1), placeAt(), sessionOf(ledger).merchant, 3 * MINUTE)
+  t.equal(here.barring, 420n)
+  t.equal(elsewhere.oldDebt, 20n, 'elsewhere its time counts')
+})
+
+t.test('another policy is another version of a tariff', async (t) => {
+  t.notOk(sameTerms(termsOf('attested'), tariff))
+  t.notOk(sameTerms(termsOf('attested'), termsOf('lower')))
+  t.notOk(sameTerms(termsOf('attested'), termsOf('attested', 'software')))
+  t.ok(sameTerms(termsOf('attested'), termsOf('attested')))
+})
