@@ -123,7 +123,11 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const accountKey = await readAccountKey(directory, device, () => knownPassword(terminal))
     const vouchers = await openVouchers(directory)
     const { now } = terminal
-    const tillOf = createTills({ directory, device, accountKey, vouchers, now })
+    const tillOf = createTills({
+      ...{ directory, device, accountKey, vouchers, now },
+      // Without an interface there is no meter to report.
+      ...(place.interfaceName !== undefined && { emit }),
+    })
     const timer = createActivityTimer({
       ...{ directory, when: policy.activity, now, emit },
       publish: (open) => publish(directory, device, open, terminal),

@@ -2,6 +2,7 @@
 // both, reads both answers strictly, and tells apart what is final, what is temporary and what is
 // unknown. Called by run.ts and pay.ts, which see to it that a voucher is durable first.
 
+import type { ReportEvidence } from '../attestation/usage-report.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { recoverAddress, signDigest } from '../ethereum/signature.ts'
 import {
@@ -14,6 +15,7 @@ import {
 import { DeviceError } from './error.ts'
 import { type JsonAnswer, refusalOf, requestJson } from './http.ts'
 import { amount, count, readSessions, type SessionView } from './session-view.ts'
+import type { ReportAnswer } from './usage-reporter.ts'
 
 /** One operator, and the account that pays it. */
 export interface PayingTo {
@@ -34,7 +36,12 @@ export interface SignedReceipt extends Receipt {
 
 /** How a payment ended. */
 export type PaymentOutcome =
-  | { readonly kind: 'paid'; readonly receipt: SignedReceipt }
+  | {
+      readonly kind: 'paid'
+      readonly receipt: SignedReceipt
+      /** What it says of the report that came with the payment. */
+      readonly report?: ReportAnswer
+    }
   /** The operator has this or more: `best`, and whether it showed our own signature for that. */
   | { readonly kind: 'not-higher'; readonly best: bigint; readonly isShown: boolean }
   /** Nothing was changed, and the same voucher will not do better: `code` says why. */
@@ -89,6 +96,8 @@ export async function sendVoucher(
     readonly session: string
     /** The own meter; absent without one. */
     readonly usage: { readonly received: bigint; readonly sent: bigint } | undefined
+    /** The own meter's figures, signed. */
+    readonly evidence?: ReportEvidence | undefined
     readonly timeoutMs: number
   },
 ): Promise<PaymentOutcome> {
@@ -108,6 +117,7 @@ export async function sendVoucher(
             outputOctets: o.usage.received.toString(),
           },
         }),
+    ...(o.evidence !== undefined && { evidence: o.evidence }),
   }
   try {
     const answer = await requestJson(`${url}/v1/payments`, { body, timeoutMs: o.timeoutMs })
@@ -128,7 +138,7 @@ function outcomeOf(
   if (status === 200) {
     const receipt = readReceipt(to, body)
     const fits = receipt !== undefined && receipt.amount === sent && receipt.session === session
-    if (fits) return { kind: 'paid', receipt }
+    if (fits) return { kind: 'paid', receipt, ...readReportAnswer(body) }
     const message = 'the receipt is not one that the operator signed for this voucher'
     return { kind: 'refused', code: 'receipt-invalid', message }
   }
@@ -137,6 +147,17 @@ function outcomeOf(
   if (FINAL.has(status)) return { kind: 'refused', code: codeOf(answer) ?? 'refused', message }
   const afterMs = retryAfterSeconds === undefined ? undefined : retryAfterSeconds * 1000
   return { kind: 'later', message, afterMs }
+}
+
+/** Nobody signs it, and no money hangs on it. */
+function readReportAnswer(body: unknown): { readonly report?: ReportAnswer } {
+  const { usage } = body as { usage?: Record<string, unknown> | null }
+  if (typeof usage !== 'object' || usage === null) return {}
+  const word = (value: unknown, form: RegExp): string =>
+    typeof value === 'string' && form.test(value) ? value : ''
+  const nonce = word(usage['nonce'], /^[\w-]{22}$/)
+  const reason = word(usage['reason'], /^[a-z-]{1,40}$/)
+  return { report: { accepted: usage['accepted'] === true, reason, nonce } }
 }
 
 /** A receipt of `POST /v1/payments`; undefined where the operator's account did not sign it. */

@@ -43,6 +43,7 @@ export type RunEvent =
       readonly sessions: number
       readonly paid: bigint
     }
+  | { readonly event: 'report-refused'; readonly session: string; readonly why: string }
   | { readonly event: 'failed'; readonly what: string; readonly message: string }
   | { readonly event: 'stopped' }
 
@@ -84,6 +85,8 @@ export function sentence(
       return `renewed the ${event.what === 'paths' ? 'paths in wpa_supplicant.conf' : event.what}`
     case 'activity-published':
       return `published ${event.sessions} sessions, ${sum(event.paid)} paid to operator ${event.operatorId}`
+    case 'report-refused':
+      return `the operator does not take the report of session ${event.session}: ${event.why}`
     case 'failed':
       return `${event.what}: ${event.message}`
     case 'stopped':

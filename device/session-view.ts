@@ -19,6 +19,8 @@ export interface SessionView {
   /** Missing at the end of the running interval, or in all for a session that is over. */
   readonly due: bigint
   readonly dueAtMs: number
+  /** What the next signed report answers, and the last one's number; absent where none is taken. */
+  readonly report?: { readonly nonce: string; readonly sequence: number }
 }
 
 const STATES = ['reserved', 'opened', 'current', 'overdue', 'disconnecting', 'closed'] as const
@@ -51,7 +53,16 @@ function readSession(from: unknown): SessionView {
     paid: amount(from, 'paid'),
     due: amount(from, 'due'),
     dueAtMs: count(from, 'dueAt') * 1000,
+    ...readReportTerms(from),
   }
+}
+
+/** 16 octets in base64url have 22 characters. */
+function readReportTerms(from: unknown): Pick<SessionView, 'report'> {
+  const nonce = optional(from, 'usageNonce')
+  if (nonce === undefined) return {}
+  if (typeof nonce !== 'string' || !/^[\w-]{22}$/.test(nonce)) throw malformed('usageNonce')
+  return { report: { nonce, sequence: count(from, 'usageSequence') } }
 }
 
 /** Terms as sessions and GET /v1/operator's tariffs spell them. */

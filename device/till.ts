@@ -13,6 +13,7 @@ import {
 } from './operator-api.ts'
 import { keepReceipt } from './receipts.ts'
 import type { SessionView } from './session-view.ts'
+import type { UsageReporter } from './usage-reporter.ts'
 import { dropped, promise, signedFor, taken, type VoucherBook } from './voucher-book.ts'
 import type { VouchersFile } from './vouchers-file.ts'
 
@@ -23,6 +24,8 @@ export interface TillDeps {
   readonly directory: string
   readonly vouchers: VouchersFile
   readonly now: () => number
+  /** Absent: usage is not reported. */
+  readonly reporter?: UsageReporter | undefined
 }
 
 /** How a payment ended, with the receipt where there is one. */
@@ -77,7 +80,8 @@ export function openTill(deps: TillDeps): Till {
     const book = vouchers.book(operatorId)
     if (outcome.kind === 'later') return outcome
     if (outcome.kind === 'paid') {
-      const { receipt } = outcome
+      const { receipt, report } = outcome
+      if (report !== undefined) deps.reporter?.answered(session, report)
       await keepReceipt(deps.directory, receipt)
       await note(taken(book, receipt.amount))
       sessions = sessions.map((one) => (one.id === session ? credited(one, receipt) : one))
@@ -92,6 +96,13 @@ export function openTill(deps: TillDeps): Till {
     // Of an unproven claim this much is certain: what was sent is not higher, so it adds nothing.
     await note(isKnown ? taken(book, outcome.best) : dropped(book))
     return isKnown ? { kind: 'known' } : { kind: 'unproven', claimed: outcome.best }
+  }
+
+  const evidenceOf = async (session: string, usage: Usage | undefined) => {
+    const view = sessions.find(({ id }) => id === session)
+    if (view === undefined || usage === undefined) return undefined
+    // A chip that fails must not keep the money back.
+    return deps.reporter?.sign(view, usage, now()).catch(() => undefined)
   }
 
   return {
@@ -120,6 +131,7 @@ export function openTill(deps: TillDeps): Till {
       }
       sessions = asked.sessions
       viewAtMs = asked.isRefusedForTime ? undefined : startedAtMs + offsetMs
+      if (sessions.some(({ state }) => state !== 'closed')) deps.reporter?.prepare(now())
       return endedAtMs - startedAtMs
     },
     outdate() {
@@ -127,7 +139,9 @@ export function openTill(deps: TillDeps): Till {
     },
     async pay(session, amount, usage, timeoutMs) {
       await note(promise(vouchers.book(operatorId), amount, session))
-      return settle(await sendVoucher(to, { amount, session, usage, timeoutMs }), session)
+      const evidence = await evidenceOf(session, usage)
+      const sent = { amount, session, usage, evidence, timeoutMs }
+      return settle(await sendVoucher(to, sent), session)
     },
     signed: (amount) => note(signedFor(vouchers.book(operatorId), amount)),
     async readDeposit(timeoutMs) {

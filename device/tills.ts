@@ -6,8 +6,11 @@ import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import { type DeviceFile, type EnrolledOperator, operatorsOf } from './device-file.ts'
 import { DeviceError } from './error.ts'
 import { requestJson } from './http.ts'
+import { openSoftwareKey } from './metering-key.ts'
 import type { PayingTo } from './operator-api.ts'
+import type { RunEvent } from './run-events.ts'
 import { openTill, type Till } from './till.ts'
+import { createUsageReporter } from './usage-reporter.ts'
 import type { VouchersFile } from './vouchers-file.ts'
 
 /** Whose tills, and where their books are. */
@@ -17,6 +20,8 @@ export interface TillsDeps {
   readonly accountKey: Buffer
   readonly vouchers: VouchersFile
   readonly now: () => number
+  /** With it, usage is reported, signed, and this is told of it. */
+  readonly emit?: (event: RunEvent) => void
 }
 
 /** A till and what it pays to. */
@@ -48,7 +53,10 @@ export function createTills(deps: TillsDeps): (operatorId: number) => Promise<Op
       domain,
     }
     const escrow = { rpc: operator.rpc, contract, operatorId, account }
-    const made = { till: openTill({ ...deps, to, escrow }), to }
+    const { directory, emit } = deps
+    const openKey = () => openSoftwareKey(directory, operatorId)
+    const reporter = emit === undefined ? undefined : createUsageReporter({ to, openKey, emit })
+    const made = { till: openTill({ ...deps, to, escrow, reporter }), to }
     open.set(operatorId, made)
     return made
   }

@@ -218,11 +218,17 @@ async function answerUsage(
   return { usage }
 }
 
+/** What the next report of a session must answer, and come after. */
+interface ReportTerms {
+  readonly usageNonce: string
+  readonly usageSequence: number
+}
+
 /** Open sessions and closed ones that owe; nothing is told without the account's signature. */
 async function answerQuery(
   body: unknown,
   deps: PaymentRoutesDeps,
-): Promise<{ sessions: (SessionJson & { readonly usageNonce: string })[] }> {
+): Promise<{ sessions: (SessionJson & ReportTerms)[] }> {
   const consumer = readQuery(body, deps)
   if (!(await bringIn(consumer, deps))) return { sessions: [] }
   const sessions = [...deps.ledger.openOf(consumer), ...deps.ledger.debtsOf(consumer)]
@@ -232,6 +238,7 @@ async function answerQuery(
     ...sessionJson(session, nowMs, aheadMs),
     // What the next signed report of its usage answers.
     usageNonce: deps.reports.nonceOf(session.id),
+    usageSequence: session.attested?.sequence ?? 0,
   }))
   return { sessions: shown }
 }

@@ -22,6 +22,11 @@ const EVENTS: readonly [event: RunEvent, line: string, json: object][] = [
     'connected, operator 2',
     { operatorId: 2, ssid: '', bssid: '' },
   ],
+  [
+    { event: 'report-refused', session: 'a', why: 'replayed' },
+    'the operator does not take the report of session a: replayed',
+    { session: 'a', why: 'replayed' },
+  ],
   [{ event: 'disconnected' }, 'not connected', {}],
   [
     { event: 'session', session: 'a', tariff: 'standard', terms, startedAtMs: 1_999 },

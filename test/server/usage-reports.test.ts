@@ -139,7 +139,7 @@ t.test('the query tells the nonce; the route refuses what it can not read', asyn
   const signature = hex(signDigest(digest, keyNamed('alice')))
   const query = { consumer: alice, time: NOW_SECONDS, signature }
   const { sessions } = await post('/v1/sessions/query', query)
-  t.match(sessions, [{ id: session, usageNonce: nonce() }])
+  t.match(sessions, [{ id: session, usageNonce: nonce(), usageSequence: 0 }])
   const good = { consumer: alice, session, evidence: evidence() }
   const malformed = [[], { ...good, more: 1 }, { ...good, consumer: 'x' }, { ...good, session: 1 }]
   for (const body of malformed) {

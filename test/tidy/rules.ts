@@ -12,7 +12,7 @@ export const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   attestation: ['ethereum'],
   chain: ['ethereum'],
   config: ['ethereum', 'accounting (types)'],
-  device: ['certs', 'chain', 'ethereum'],
+  device: ['attestation', 'certs', 'chain', 'ethereum'],
   // The same keystore, errors and bounded HTTP as a device's; nothing of certificates.
   merchant: ['chain', 'ethereum', 'device'],
   server: ['radius', 'eap', 'ethereum', 'certs', 'accounting', 'attestation', 'chain', 'config'],
