@@ -185,23 +185,29 @@ export function markVolume(tables: Tables, row: Row, nowMs: number): void {
 }
 
 /**
- * After a report less may be owed than was thought: what an interval's end asks for, and what is
- * due at once, is never more than the session owes by now.
+ * After a report less is owed than was thought: what an interval's end asks for, and what is due at
+ * once, is never more than the session owes by now.
  */
 export function rateAnew(tables: Tables, row: Row, nowMs: number): void {
   const { session } = row
-  const { judged, endsOwed, volumeDue } = session
+  const { judged, endsOwed, state } = session
   const atMost = (amount: bigint, atMs: number): bigint => {
     const now = owed(session, atMs)
     return now < amount ? now : amount
   }
-  put(tables, row, {
-    ...session,
+  const isBeyond = isVolumeBeyond({ ...session, volumeDue: undefined }, nowMs)
+  const volumeDue =
+    session.volumeDue === undefined || !isBeyond
+      ? undefined
+      : { ...session.volumeDue, amount: atMost(session.volumeDue.amount, nowMs) }
+  const lowered = {
+    ...{ ...session, volumeDue },
     endsOwed: endsOwed.map((amount, n) => atMost(amount, endMs(session, judged + n + 1))),
-    volumeDue: volumeDue && { ...volumeDue, amount: atMost(volumeDue.amount, nowMs) },
+  }
+  put(tables, row, {
+    ...lowered,
+    state: isSquare(lowered) ? stateAfter(state, 'settled') : state,
   })
-  clearVolume(tables, row, nowMs)
-  markVolume(tables, row, nowMs)
   if (session.account !== undefined) forgive(tables, bookOf(tables, session.account))
 }
 

@@ -6,7 +6,7 @@ import type { Usage } from './ledger.ts'
 import { closeRow, markVolume, rateAnew, settle } from './ledger-judge.ts'
 import { bookOf, put, putAccount, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
-import { octetsOf } from './rating.ts'
+import { octetsOf, owed } from './rating.ts'
 import type { AttestedUsage, Dispute, NasPlace, Session } from './session.ts'
 import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
 
@@ -182,7 +182,9 @@ export function attest(tables: Tables, row: Row, report: AttestedUsage, nowMs: n
   const { session } = row
   const disagrees = session.attested?.disagrees ?? false
   const attested = { ...report, atMs: nowMs, countedOctets: octetsOf(session), disagrees }
+  const before = owed(session, nowMs)
   put(tables, row, { ...session, attested })
   reconcile(tables, row, session.state === 'closed', nowMs)
-  rateAnew(tables, row, nowMs)
+  if (owed(row.session, nowMs) < before) rateAnew(tables, row, nowMs)
+  else markVolume(tables, row, nowMs)
 }

@@ -183,7 +183,10 @@ export interface Ledger {
   pay(voucher: CheckedVoucher, session: string | undefined, nowMs: number): Credited | undefined
   /** What the device's own meter says: recorded, disputed beyond 5 % + 1 MB (once a session). */
   deviceReport(id: string, octets: bigint, nowMs: number): void
-  /** What the device has signed of its own meter: kept as the last report, and compared. */
+  /**
+   * What the device has signed of its own meter: kept as the last report, and compared. Nothing
+   * where its account is not in memory.
+   */
   attest(id: string, report: AttestedUsage, nowMs: number): void
   /** Takes in a metering key of an account in memory, for the oldest where it has a few. */
   enrol(key: Omit<MeteringKey, 'slot'>): MeteringKey
@@ -294,7 +297,9 @@ export function createLedger(options: LedgerOptions): Ledger {
     },
     attest(id, usage, nowMs) {
       const row = tables.rows.get(id)
-      if (row !== undefined) attest(tables, row, usage, nowMs)
+      const account = row?.session.account
+      if (row === undefined || account === undefined || !tables.accounts.has(account)) return
+      attest(tables, row, usage, nowMs)
     },
     enrol: (key) => enrol(tables, key),
     cut(id, reason, nowMs) {

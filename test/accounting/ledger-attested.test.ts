@@ -193,6 +193,23 @@ t.test('with grace: the end of an interval asks for no more than is owed by now'
   t.match(ledger.session(idOf(1)), { judged: 1, missed: 0 })
 })
 
+t.test('of an account that is not in memory nothing is taken', async (t) => {
+  const ledger = emptyLedger({ accountsMax: 0 })
+  ledger.begin(newSession(1), 0)
+  ledger.confirm(idOf(1), 0)
+  ledger.pay(voucher(1, 60n), idOf(1), 1)
+  ledger.close(idOf(1), 'stopped', 10_000)
+  ledger.drain()
+  ledger.drain()
+  ledger.forget(10_000)
+  t.notOk(ledger.knows(accountOf(1)))
+  const octets = { inputOctets: 0n, outputOctets: 90n * MB }
+  const signed = { sequence: 1, time: 10, trust: 'hardware' as const, missing: 0, ...octets }
+  ledger.attest(idOf(1), signed, 11_000)
+  t.notOk(ledger.knows(accountOf(1)), 'or its books would begin anew, without its vouchers')
+  t.same(ledger.drain().accounts, [])
+})
+
 t.test('the debt of a session in dispute bars at its own merchant alone', async (t) => {
   const { ledger, counts, says } = opened('accounting')
   says(10, 10_000)

@@ -11,6 +11,7 @@ import type { Address } from '../../ethereum/address.ts'
 import type { Outcome } from '../../server/dynamic-authorization.ts'
 import { must, type Reading } from './ledger-model.ts'
 import { openPayer, type Payer } from './ledger-payer.ts'
+import { openReports, type ReportedLine } from './ledger-reports.ts'
 import { reserveFor, tariffs } from './ledger-terms.ts'
 import { type Deed, OPERATOR, type World } from './ledger-world.ts'
 
@@ -51,6 +52,7 @@ interface Station {
   readonly account: Address
   readonly nas: AccessPoint
   readonly payer: Payer
+  readonly report: (line: ReportedLine) => void
   line: Line | undefined
   classId: string | undefined
   /** Counts what it began: what belongs to an earlier one is over. */
@@ -69,12 +71,13 @@ export function populate(world: World, size: { accounts: number; stations: numbe
   )
   for (const account of accounts) oracle.fund(account, random.pick([600n, 8_000n, 1_000_000n]))
   const points = ['lobby', 'roof', 'yard'].map((name) => openPoint(world, name))
+  const reports = openReports(world)
   const stations = Array.from({ length: size.stations }, (_, n): Station => {
     const account = accounts[n % accounts.length] ?? random.pick(accounts)
     const nas = points[n % points.length] ?? random.pick(points)
     const payer = openPayer(world, account)
     const none = { line: undefined, classId: undefined, turn: 0 }
-    return { name: `02-00-00-00-00-${n}`, account, nas, payer, ...none }
+    return { name: `02-00-00-00-00-${n}`, account, nas, payer, report: reports(account), ...none }
   })
   const town = openTown(world, stations)
   for (const station of stations) world.after(random.below(15_000), town.join(station))
@@ -236,6 +239,7 @@ function openTown(world: World, stations: readonly Station[]) {
     const { turn } = station
     tell(station, line, Status.start)
     interims(station, line)
+    station.report(line)
     const until = (ms: number, work: () => void): void =>
       after(ms, () => void (station.turn === turn && work()) as undefined)
     until(timeoutMs, () => leave(station, true))

@@ -2,7 +2,7 @@
 // was told and saw, and what that comes to in money. Pure; its prices are those of
 // ledger-terms.ts. Called by ledger-oracle.ts.
 
-import type { Session } from '../../accounting/session.ts'
+import type { AttestedUsage, Session, Trust } from '../../accounting/session.ts'
 import type { Address } from '../../ethereum/address.ts'
 import {
   costOfOctets,
@@ -27,6 +27,14 @@ export interface Told extends Reading {
   readonly sinceMs: number
 }
 
+/** A device's word on its octets, both ways; `counted`: what its NAS had told by then. */
+export interface Said {
+  readonly octets: bigint
+  readonly counted: bigint
+  readonly trust: Trust
+  readonly atMs: number
+}
+
 /** One session as this model knows it. */
 export interface Mine {
   readonly id: string
@@ -36,6 +44,8 @@ export interface Mine {
   readonly heardAtMs: number
   readonly octets: { readonly input: bigint; readonly output: bigint }
   readonly reading: Reading | undefined
+  /** The last report of usage that its device has signed. */
+  readonly said: Said | undefined
   /** Its NAS's counters were lost or wrapped unseen: only bounds are known. */
   readonly fuzzy: boolean
   /** Moved in truth since it began, as of the latest record. */
@@ -75,12 +85,24 @@ export function untilMs({ endsAtMs, endedAtMs, cutAtMs, tariff }: Session): numb
   return Math.min(endsAtMs, endedAtMs ?? endsAtMs, cut)
 }
 
+/** Which octets are paid for, by the session's terms. */
+function billed({ octets, said, heardAtMs }: Mine, { tariff }: Session): bigint {
+  const told = octets.input + octets.output
+  const { usage: policy, intervalMs, graceMs } = tariff
+  if (policy === undefined || said === undefined) return told
+  if (policy.trust === 'hardware' && said.trust !== 'hardware') return told
+  // Two intervals of silence: what its access point has told since then comes on top.
+  const isSilent = heardAtMs > said.atMs + 2 * intervalMs + graceMs
+  const own = isSilent ? said.octets + told - said.counted : said.octets
+  const [less, more] = own < told ? [own, told] : [told, own]
+  return { attested: own, lower: less, higher: more }[policy.by]
+}
+
 /** Owed at a time, from the octets this model counted. */
 export function owedAt(mine: Mine, session: Session, atMs: number): bigint {
   if (!isRated(mine)) return 0n
   const ms = Math.max(0, Math.min(atMs, untilMs(session)) - session.startedAtMs)
-  const { input, output } = mine.octets
-  return costOfTime(session.tariff, ms) + costOfOctets(session.tariff, input + output)
+  return costOfTime(session.tariff, ms) + costOfOctets(session.tariff, billed(mine, session))
 }
 
 /** What an ended session owes, or one being put off will owe. */
@@ -148,4 +170,59 @@ export function checkClosed(known: Mine, session: Session): void {
   must(session.credit >= before.credit, 'reopened', `${known.id} lost credit`)
   const isPaid = session.credit === before.credit || session.credit <= owedAt(known, session, 1e15)
   must(isPaid, 'split', `${known.id} was paid more than it owed`)
+}
+
+/** The octets of a session after a record that was counted for it. */
+export function foldTold(
+  known: Mine,
+  session: Session,
+  told: Told,
+  wide: boolean,
+): Pick<Mine, 'octets' | 'reading' | 'fuzzy'> {
+  // What a reconnect's first record counts is from before.
+  const first = session.continues === undefined ? { input: 0n, output: 0n } : {}
+  const last = known.reading ?? { ...told, ...first }
+  const leap = wide ? 1n << 64n : 1n << 31n
+  const isLeap = told.input - last.input >= leap || told.output - last.output >= leap
+  // More at once than can have passed since it began: only where it was served before.
+  const isClamped = session.disputed && !known.session.disputed
+  const isExplained = session.attested?.disagrees || told.sinceMs < session.startedAtMs
+  must(!isClamped || isExplained, 'counters', `${known.id} was clamped`)
+  const isSame = last.line === told.line && last.epoch === told.epoch
+  const isBroken = !isSame || isLeap || isClamped
+  const more = (a: bigint, b: bigint): bigint => (b > a ? b : a)
+  const input = more(last.input, told.input)
+  const output = more(last.output, told.output)
+  const octets = {
+    input: known.octets.input + input - last.input,
+    output: known.octets.output + output - last.output,
+  }
+  const seen = { input: session.input.total, output: session.output.total }
+  const fuzzy = known.fuzzy || isBroken
+  const isMonotone = seen.input >= known.octets.input && seen.output >= known.octets.output
+  must(isMonotone, 'counters', `${known.id} went down`)
+  const reading = isBroken ? told : { ...told, input, output }
+  return { octets: fuzzy ? seen : octets, reading, fuzzy }
+}
+
+/** A session after a report that its device has signed; `session`: as the books have it now. */
+export function signedIn(
+  known: Mine,
+  session: Session,
+  report: AttestedUsage,
+  nowMs: number,
+): Mine {
+  const octets = report.inputOctets + report.outputOctets
+  const counted = known.octets.input + known.octets.output
+  const isLess = counted > octets && (counted - octets) * 20n > octets + 20_000_000n
+  must(!isLess || session.disputed, 'dispute', `${known.id}: ${octets} signed, ${counted} told`)
+  // What its access point told is only checked within bounds from here on.
+  const fuzzy = known.fuzzy || session.disputed
+  const next = { ...known, fuzzy, said: { octets, counted, trust: report.trust, atMs: nowMs } }
+  const { startedAtMs, tariff, judged } = session
+  const targets = known.targets.map((target, n) => {
+    const now = owedAt(next, session, startedAtMs + (n + 1) * tariff.intervalMs)
+    return n < judged || now > target ? target : now
+  })
+  return { ...next, targets }
 }

@@ -50,6 +50,39 @@ const mutants: readonly Mutant[] = [
     rule: /judged/,
   },
   {
+    name: 'one report makes the rest of a session free',
+    ...{ file: 'rating.ts', from: 'if (heardAtMs - attested.atMs <= quietMs)', to: 'if (true)' },
+    rule: /owed/,
+  },
+  {
+    name: 'the larger figure is paid where the smaller was agreed on',
+    ...{
+      file: 'rating.ts',
+      from: "(by === 'lower') === attested",
+      to: "(by === 'lower') !== attested",
+    },
+    rule: /owed/,
+  },
+  {
+    name: 'a key that nobody vouches for is enough for any policy',
+    ...{ file: 'rating.ts', from: 'if (!isEnough)', to: 'if (false)' },
+    rule: /owed/,
+  },
+  {
+    name: 'an end asks for what a report has lowered since',
+    ...{ file: 'ledger-usage.ts', from: 'owed(row.session, nowMs) < before', to: 'before < 0n' },
+    ...{ rule: /judged|cut/, seeds: ['29', '44'] },
+  },
+  {
+    name: 'a device that says less is believed without a dispute',
+    ...{
+      file: 'ledger-usage.ts',
+      from: 'if (attested === undefined || attested',
+      to: 'if (true || attested',
+    },
+    rule: /dispute/,
+  },
+  {
     name: 'a lower counter counts as more',
     ...{ file: 'usage.ts', from: 'if (unwrapped >= before.raw)', to: 'if (unwrapped >= 0n)' },
     rule: /counters/,
@@ -119,7 +152,7 @@ const mutants: readonly Mutant[] = [
     name: 'a session that is not put off holds its reserve',
     file: 'rating.ts',
     ...{ from: "state === 'disconnecting' && isRated(session)", to: 'endsAtMs < 0' },
-    ...{ rule: /end/, seeds: ['7', '17', '83'] },
+    ...{ rule: /end/, seeds: ['11', '16', '43'] },
   },
   {
     name: 'what a reconnect is said to have moved before is billed',

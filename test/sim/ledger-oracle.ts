@@ -5,7 +5,13 @@
 
 import type { Ledger } from '../../accounting/ledger.ts'
 import { owed } from '../../accounting/rating.ts'
-import type { Changes, JournalEntry, NasPlace, Session } from '../../accounting/session.ts'
+import type {
+  AttestedUsage,
+  Changes,
+  JournalEntry,
+  NasPlace,
+  Session,
+} from '../../accounting/session.ts'
 import type { Address } from '../../ethereum/address.ts'
 import {
   checkClosed,
@@ -14,6 +20,7 @@ import {
   debtIn,
   drawIn,
   floor0,
+  foldTold,
   isOver,
   isRated,
   type Mine,
@@ -22,6 +29,7 @@ import {
   type Purse,
   type Reading,
   roomIn,
+  signedIn,
   type Told,
 } from './ledger-model.ts'
 import { compareBooks, sumsOf } from './ledger-restart.ts'
@@ -37,7 +45,7 @@ export function createOracle(ledgerOf: () => Ledger) {
   const journal = { session: new Map<string, bigint>(), account: new Map<Address, bigint>() }
   const unassigned = new Map<Address, bigint>()
   const paying = new Set<Address>()
-  const counts = { sessions: 0, steps: 0, cuts: 0, judged: 0, payments: 0, records: 0 }
+  const counts = { sessions: 0, steps: 0, cuts: 0, judged: 0, payments: 0, records: 0, reports: 0 }
 
   /** Changed since the journal was last compared with them. */
   const unreplayed = new Set<string>()
@@ -198,7 +206,13 @@ export function createOracle(ledgerOf: () => Ledger) {
           reading,
           moved: 0n,
         },
-        ...{ octets: { input: 0n, output: 0n }, fuzzy: false, targets: [], judged: 0 },
+        ...{
+          octets: { input: 0n, output: 0n },
+          said: undefined,
+          fuzzy: false,
+          targets: [],
+          judged: 0,
+        },
         ...{ missed: 0, paid: 0, excused: session.startedAtMs < excusedUntilMs },
       })
     },
@@ -229,29 +243,16 @@ export function createOracle(ledgerOf: () => Ledger) {
       const { cutAtMs, tariff } = session
       set({ ...known, heardAtMs: nowMs })
       if (told.absent || (cutAtMs !== undefined && nowMs > cutAtMs + tariff.intervalMs)) return
-      // What a reconnect's first record counts is from before.
-      const first = session.continues === undefined ? { input: 0n, output: 0n } : {}
-      const last = known.reading ?? { ...told, ...first }
-      const leap = wide ? 1n << 64n : 1n << 31n
-      const isLeap = told.input - last.input >= leap || told.output - last.output >= leap
-      // More at once than can have passed since it began: only where it was served before.
-      const isClamped = session.disputed && !known.session.disputed
-      must(!isClamped || told.sinceMs < session.startedAtMs, 'counters', `${id} was clamped`)
-      const isSame = last.line === told.line && last.epoch === told.epoch
-      const isBroken = !isSame || isLeap || isClamped
-      const more = (a: bigint, b: bigint): bigint => (b > a ? b : a)
-      const input = more(last.input, told.input)
-      const output = more(last.output, told.output)
-      const octets = {
-        input: known.octets.input + input - last.input,
-        output: known.octets.output + output - last.output,
-      }
-      const seen = { input: session.input.total, output: session.output.total }
-      const fuzzy = known.fuzzy || isBroken
-      const isMonotone = seen.input >= known.octets.input && seen.output >= known.octets.output
-      must(isMonotone, 'counters', `${id} went down`)
-      const reading = isBroken ? told : { ...told, input, output }
-      set({ ...known, heardAtMs: nowMs, octets: fuzzy ? seen : octets, reading, fuzzy })
+      set({ ...known, heardAtMs: nowMs, ...foldTold(known, session, told, wide) })
+    },
+    /** A signed report comes to the server, which has checked it; and the figures are compared. */
+    attest(id: string, report: AttestedUsage, nowMs: number): void {
+      ledgerOf().attest(id, report, nowMs)
+      const known = mine.get(id)
+      if (known === undefined) throw new Error(`a report of ${id}, which nobody opened`)
+      counts.reports += 1
+      const session = look(id)
+      set(signedIn(known, session, report, nowMs))
     },
     /** The device moved so much in truth: no session is ever counted more. */
     bound(id: string, moved: bigint): void {

@@ -9,6 +9,16 @@ const LIFE_MS = 6 * 60_000
 /** What goes wrong beside the network: each so often on average. */
 const TROUBLE_MS = 60_000
 
+/** Every third seed as ever; the others by each policy. */
+const POLICIES = [
+  undefined,
+  { by: 'attested', trust: 'hardware' },
+  { by: 'lower', trust: 'software' },
+  undefined,
+  { by: 'higher', trust: 'hardware' },
+  { by: 'attested', trust: 'software' },
+] as const
+
 function trouble(world: World, restartOne: () => void): void {
   const { random } = world
   const strike = (): undefined => {
@@ -30,6 +40,7 @@ export async function runSeed(seed: string, lifeMs = LIFE_MS) {
     ...(isCalm ? { loss: 0, duplication: 0 } : { loss: 0.2, duplication: 0.15 }),
     ...{ delayMaxMs: isCalm ? 200 : 4_000, arrearsWindowMs: seed.endsWith('5') ? 30_000 : 0 },
     accountsMax: seed.endsWith('3') ? 2 : 1_000,
+    usage: POLICIES[Number(seed) % POLICIES.length],
   })
   const startMs = world.clock.nowMs
   try {

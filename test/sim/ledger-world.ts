@@ -13,7 +13,7 @@ import type { AccountingReport } from '../../accounting/report.ts'
 import type { NasPlace, Session } from '../../accounting/session.ts'
 import { type Storage, StorageError } from '../../accounting/storage.ts'
 import { openSqliteStore } from '../../accounting/store-sqlite.ts'
-import type { Tariff } from '../../accounting/tariff.ts'
+import type { Tariff, UsagePolicy } from '../../accounting/tariff.ts'
 import type { Address } from '../../ethereum/address.ts'
 import { createEnsureAccount } from '../../server/accounts.ts'
 import type { Outcome } from '../../server/dynamic-authorization.ts'
@@ -58,6 +58,8 @@ export interface WorldOptions {
   readonly duplication: number
   readonly delayMaxMs: number
   readonly arrearsWindowMs: number
+  /** Whose figures of volume are rated; undefined: the access points'. */
+  readonly usage: UsagePolicy | undefined
   /** Accounts in memory, beyond those with open sessions. */
   readonly accountsMax: number
 }
@@ -146,7 +148,10 @@ export async function createWorld(seed: string, options: WorldOptions) {
     }
     opened.excuse(clock.nowMs + EXCUSED_MS)
     oracle.excuse(clock.nowMs + EXCUSED_MS)
-    const priced = tariffs.map((tariff) => opened.tariffVersion(tariff, clock.nowMs))
+    const { usage } = options
+    const priced = tariffs.map((tariff) =>
+      opened.tariffVersion({ ...tariff, ...(usage !== undefined && { usage }) }, clock.nowMs),
+    )
     const made: Life = {
       ...{ ledger: opened, committer, isDying: false, isDead: false },
       ensure: createEnsureAccount(opened, storage),
@@ -269,7 +274,7 @@ export async function createWorld(seed: string, options: WorldOptions) {
   life = open(emptyLedger())
   after(SWEEP_MS, sweep)
   return {
-    ...{ random, clock, options, oracle, storage, done, rules, newId, after, carry },
+    ...{ seed, random, clock, options, oracle, storage, done, rules, newId, after, carry },
     life: () => life,
     onDisconnect(take: Disconnect): void {
       disconnect = take

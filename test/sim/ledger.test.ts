@@ -29,7 +29,7 @@ t.test(`§8-10 the books hold at every step: seeds ${seeds[0]} to ${seeds.at(-1)
   t.comment(JSON.stringify(total))
   // Enough of everything has happened, or the rules were not tried.
   for (const [name, least] of Object.entries({
-    ...{ sessions: 20, steps: 1_000, judged: 20, payments: 20, records: 50 },
+    ...{ sessions: 20, steps: 1_000, judged: 20, payments: 20, records: 50, reports: 10 },
     ...{ cuts: 3, crashes: 1, compared: 5, lost: 100 },
   })) {
     const count = total[name] ?? 0
