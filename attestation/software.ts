@@ -2,7 +2,8 @@
 // challenge. Pure. Says nothing of where the key lives, so it is not among the schemes of
 // verifier.ts; what it is worth is for server/ to decide, which calls it. A device signs with it.
 
-import { octetsOf, POINT_BYTES, publicKeyOf, signatureHolds } from './p256.ts'
+import { octetsOf, refused } from './evidence.ts'
+import { POINT_BYTES, publicKeyOf, signatureHolds } from './p256.ts'
 import type { Expected, Refused } from './verifier.ts'
 
 /** What the server knows of a key that is to be shown. */
@@ -18,12 +19,8 @@ export interface ShownKey {
   readonly facts: Readonly<Record<string, string>>
 }
 
-/** r and s of 32 octets each in base64url. */
-const SIGNATURE_CHARACTERS = 86
-
-const refused = (reason: Refused['reason'], detail: string): Refused => ({
-  ...{ ok: false, reason, detail },
-})
+/** r and s of 32 octets each. */
+const SIGNATURE_BYTES = 64
 
 /** Evidence is `{signature}`: ECDSA with SHA-256 over the challenge, r and s in base64url. */
 export function verifySoftware(evidence: unknown, expected: ExpectedKey): ShownKey | Refused {
@@ -31,8 +28,8 @@ export function verifySoftware(evidence: unknown, expected: ExpectedKey): ShownK
     return refused('malformed', 'evidence is {signature}')
   }
   const { signature: text, ...others } = evidence as Record<string, unknown>
-  const signature = octetsOf(text, SIGNATURE_CHARACTERS)
-  if (Object.keys(others).length > 0 || signature?.length !== 64) {
+  const signature = octetsOf(text, SIGNATURE_BYTES)
+  if (Object.keys(others).length > 0 || signature?.length !== SIGNATURE_BYTES) {
     return refused('malformed', 'evidence is {signature}: 64 octets in base64url')
   }
   const { publicKey, challenge } = expected

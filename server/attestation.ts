@@ -2,7 +2,9 @@
 // line a scheme. Refuses what is not in it. Called by enrolment.ts.
 
 import type { MeteringKey } from '../accounting/session.ts'
+import { refused } from '../attestation/evidence.ts'
 import { type ExpectedKey, type ShownKey, verifySoftware } from '../attestation/software.ts'
+import { refuseScheme } from '../attestation/unsupported.ts'
 import { EVIDENCE_BYTES_MAX, type Refused } from '../attestation/verifier.ts'
 
 /** One scheme: its verifier with the policy of the operator, and what a key of it is worth. */
@@ -18,21 +20,6 @@ export type Verifiers = ReadonlyMap<string, Verifier>
 export const createVerifiers = (): Verifiers =>
   new Map<string, Verifier>([['software', { trust: 'software', verify: verifySoftware }]])
 
-const refused = (reason: Refused['reason'], detail: string): Refused => ({
-  ...{ ok: false, reason, detail },
-})
-
-/** What is known of schemes that are asked for and not taken. */
-function unsupported(scheme: string): Refused {
-  const isGone = scheme.toLowerCase() === 'safetynet'
-  return refused(
-    'unsupported',
-    isGone
-      ? 'SafetyNet attestation was turned off by its maker: use android-key or play-integrity'
-      : 'this server takes no evidence of that scheme',
-  )
-}
-
 /** Asks the scheme's verifier; the key it speaks of must be the one that is to be enrolled. */
 export function showKey(
   verifiers: Verifiers,
@@ -41,7 +28,7 @@ export function showKey(
   expected: ExpectedKey,
 ): (ShownKey & { readonly trust: MeteringKey['trust'] }) | Refused {
   const verifier = verifiers.get(scheme)
-  if (verifier === undefined) return unsupported(scheme)
+  if (verifier === undefined) return refuseScheme(scheme)
   if ((JSON.stringify(evidence) ?? '').length > EVIDENCE_BYTES_MAX) {
     return refused('malformed', `evidence: at most ${EVIDENCE_BYTES_MAX} characters of JSON`)
   }

@@ -8,7 +8,8 @@ import type { Ledger } from '../accounting/ledger.ts'
 import { StorageError } from '../accounting/storage.ts'
 import { isRecord, readAccount, readSignature, type VoucherDomain } from '../accounting/voucher.ts'
 import { challengeOf } from '../attestation/challenge.ts'
-import { octetsOf, POINT_BYTES } from '../attestation/p256.ts'
+import { octetsOf } from '../attestation/evidence.ts'
+import { POINT_BYTES } from '../attestation/p256.ts'
 import type { AttestationRefusal } from '../attestation/verifier.ts'
 import type { Mirror } from '../chain/mirror.ts'
 import type { Address } from '../ethereum/address.ts'
@@ -70,8 +71,6 @@ const NONCE_MS = 300_000
 /** Of accounts with a deposit alone; some 200 bytes each. */
 const NONCES_MAX = 10_000
 const SCHEME_CHARACTERS_MAX = 32
-/** 65 octets in base64url. */
-const KEY_CHARACTERS = 87
 
 const refuse = (refusal: EnrolmentRefusal, message: string): RefusedEnrolment => ({
   ...{ refusal, message },
@@ -173,7 +172,7 @@ function readRequest(body: unknown): Request | RefusedEnrolment {
   if (typeof scheme !== 'string' || scheme.length > SCHEME_CHARACTERS_MAX) {
     return malformed('scheme: a short text is expected')
   }
-  const publicKey = octetsOf(key, KEY_CHARACTERS)
+  const publicKey = octetsOf(key, POINT_BYTES)
   if (publicKey?.length !== POINT_BYTES || publicKey[0] !== 4) {
     return malformed('publicKey: 65 octets, uncompressed, in base64url')
   }

@@ -98,7 +98,7 @@ t.test('evidence for another key is a mismatch, whatever the scheme', async (t) 
   const right = { ...expected, publicKey: another.publicKey }
   t.match(showKey(verifiers, 'chip', {}, right), { ok: true, trust: 'hardware' })
   const gone = showKey(createVerifiers(), 'safetynet', {}, expected)
-  t.match(gone, { reason: 'unsupported', detail: /android-key or play-integrity/ })
+  t.match(gone, { reason: 'unsupported', detail: /android-key, or play-integrity/ })
 })
 
 t.test(
