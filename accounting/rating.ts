@@ -53,18 +53,22 @@ const REPORT_INTERVALS = 2
 
 /**
  * What the device's signed reports say of the volume so far, both ways; undefined where there is
- * none of enough trust. Where it has said nothing for long, what the NAS has counted since then is
- * added: or a device could report once and be free from then on.
+ * none of enough trust. Where it has said nothing for long, or nothing since its session is over,
+ * what the NAS has counted beyond is added: or a device could report once and be free from then on,
+ * or until it begins anew.
  */
 function attestedOctets(session: Session): bigint | undefined {
-  const { attested, tariff, heardAtMs } = session
+  const { attested, tariff, heardAtMs, state } = session
   if (attested === undefined || tariff.usage === undefined) return undefined
   const isEnough = attested.trust === 'hardware' || attested.trust === tariff.usage.trust
   if (!isEnough) return undefined
   const said = attested.inputOctets + attested.outputOctets
   const quietMs = REPORT_INTERVALS * tariff.intervalMs + tariff.graceMs
-  if (heardAtMs - attested.atMs <= quietMs) return said
-  return said + octetsOf(session) - attested.countedOctets
+  if (heardAtMs - attested.atMs <= quietMs && state !== 'closed') return said
+  const counted = octetsOf(session)
+  if (counted <= said) return said
+  // What it signed before its NAS told of it is not on the bill again when that comes.
+  return said > attested.countedOctets ? counted : said + counted - attested.countedOctets
 }
 
 /** The octets that the tariff's policy has paid for. */

@@ -226,3 +226,31 @@ t.test('another policy is another version of a tariff', async (t) => {
   t.notOk(sameTerms(termsOf('attested'), termsOf('attested', 'software')))
   t.ok(sameTerms(termsOf('attested'), termsOf('attested')))
 })
+
+t.test('a report of nothing at the start does not make a short session free', async (t) => {
+  for (const by of ['attested', 'lower'] as const) {
+    const { counts, says, session } = opened(by)
+    says(0, 1_000)
+    counts(50, 30_000)
+    t.equal(ratedOctets(session()), 0n, `${by}: the next one may still come`)
+    counts(100, MINUTE, 'stop')
+    t.equal(debtOf(session()), 160n, `${by}: none came`)
+  }
+  const { counts, says, session } = opened('attested')
+  says(0, 1_000)
+  counts(100, MINUTE, 'stop')
+  says(95, MINUTE + 1_000)
+  t.equal(debtOf(session()), 155n, 'the last word after the end is one')
+})
+
+t.test('what was signed before its access point told of it is on no bill twice', async (t) => {
+  for (const by of POLICIES) {
+    const { ledger, counts, says, session } = opened(by)
+    ledger.pay(voucher(1, 1_000n), idOf(1), 1)
+    says(100, MINUTE)
+    counts(101, 3 * MINUTE + 1)
+    t.equal(ratedOctets(session()), 101n * MB, `${by}: silent`)
+    counts(102, 3 * MINUTE + 2, 'stop')
+    t.equal(ratedOctets(session()), 102n * MB, `${by}: over`)
+  }
+})

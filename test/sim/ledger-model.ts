@@ -86,14 +86,15 @@ export function untilMs({ endsAtMs, endedAtMs, cutAtMs, tariff }: Session): numb
 }
 
 /** Which octets are paid for, by the session's terms. */
-function billed({ octets, said, heardAtMs }: Mine, { tariff }: Session): bigint {
+function billed({ octets, said, heardAtMs }: Mine, { tariff, state }: Session): bigint {
   const told = octets.input + octets.output
   const { usage: policy, intervalMs, graceMs } = tariff
   if (policy === undefined || said === undefined) return told
   if (policy.trust === 'hardware' && said.trust !== 'hardware') return told
-  // Two intervals of silence: what its access point has told since then comes on top.
-  const isSilent = heardAtMs > said.atMs + 2 * intervalMs + graceMs
-  const own = isSilent ? said.octets + told - said.counted : said.octets
+  // Two intervals of silence, or over: what its access point has told beyond comes on top.
+  const isSilent = state === 'closed' || heardAtMs > said.atMs + 2 * intervalMs + graceMs
+  const beyond = floor0(told - said.counted - floor0(said.octets - said.counted))
+  const own = isSilent ? said.octets + beyond : said.octets
   const [less, more] = own < told ? [own, told] : [told, own]
   return { attested: own, lower: less, higher: more }[policy.by]
 }
