@@ -3,10 +3,10 @@
 // before. Called by the ledger.
 
 import type { Usage } from './ledger.ts'
-import { closeRow, markVolume, rateAnew, settle } from './ledger-judge.ts'
+import { closeRow, draw, markVolume, rateAnew, settle } from './ledger-judge.ts'
 import { bookOf, put, putAccount, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
-import { octetsOf, owed } from './rating.ts'
+import { debtOf, octetsOf, owed } from './rating.ts'
 import type { AttestedUsage, Dispute, NasPlace, Session } from './session.ts'
 import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
 
@@ -187,4 +187,6 @@ export function attest(tables: Tables, row: Row, report: AttestedUsage, nowMs: n
   reconcile(tables, row, session.state === 'closed', nowMs)
   if (owed(row.session, nowMs) < before) rateAnew(tables, row, nowMs)
   else markVolume(tables, row, nowMs)
+  // As at its end: what its account has paid already is no debt.
+  if (row.session.state === 'closed') draw(tables, row, debtOf(row.session), nowMs)
 }

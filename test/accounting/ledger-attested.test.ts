@@ -254,3 +254,16 @@ t.test('what was signed before its access point told of it is on no bill twice',
     t.equal(ratedOctets(session()), 102n * MB, `${by}: over`)
   }
 })
+
+t.test('what a last report adds is paid by what its account has paid already', async (t) => {
+  const { ledger, counts, says, session } = opened('attested')
+  says(5, 10_000)
+  counts(5, 11_000)
+  ledger.pay(voucher(1, 500n), undefined, 12_000)
+  counts(5, 30_000, 'stop')
+  t.same(ledger.debtsOf(accountOf(1)), [])
+  says(6, 31_000)
+  t.equal(debtOf(session()), 0n)
+  t.equal(session().credit + (ledger.account(accountOf(1))?.credit ?? 0n), 500n)
+  t.same(ledger.debtsOf(accountOf(1)), [])
+})
