@@ -184,12 +184,9 @@ async function answerBatch(
   return reply.send(`{"results":[${results.join(',')}]}`)
 }
 
-/** Of an account with a deposit or books here; keys cost nothing, others are not asked for. */
-async function bringIn(consumer: Address, deps: PaymentRoutesDeps): Promise<boolean> {
-  const stranger = deps.mirror.channel(deps.domain.operator, consumer) === undefined
-  if (stranger && !deps.ledger.knows(consumer)) return false
-  await deps.ensureAccount(consumer).catch(refuseStorage)
-  return true
+/** It has neither a deposit nor books here; keys cost nothing, its books are not asked for. */
+function isStranger(consumer: Address, { mirror, domain, ledger }: PaymentRoutesDeps): boolean {
+  return mirror.channel(domain.operator, consumer) === undefined && !ledger.knows(consumer)
 }
 
 function refuseStorage(error: unknown): never {
@@ -210,9 +207,12 @@ async function answerUsage(
   if (consumer === undefined) throw malformed('consumer: 0x and 40 hex digits, EIP-55 if mixed')
   const { session, evidence } = body
   if (typeof session !== 'string') throw malformed('session: 32 lowercase hex digits are expected')
-  if (!(await bringIn(consumer, deps))) {
+  if (isStranger(consumer, deps)) {
     throw new HttpError(404, 'unknown-consumer', 'the account has no deposit with this operator')
   }
+  // Nothing is signed yet: who names no session of the account makes nobody read its books.
+  const isTheirs = deps.ledger.session(session)?.account === consumer
+  if (isTheirs) await deps.ensureAccount(consumer).catch(refuseStorage)
   const usage = deps.reports.take(consumer, session, evidence)
   if (usage.accepted) await deps.committer.durable().catch(refuseStorage)
   return { usage }
@@ -230,7 +230,8 @@ async function answerQuery(
   deps: PaymentRoutesDeps,
 ): Promise<{ sessions: (SessionJson & ReportTerms)[] }> {
   const consumer = readQuery(body, deps)
-  if (!(await bringIn(consumer, deps))) return { sessions: [] }
+  if (isStranger(consumer, deps)) return { sessions: [] }
+  await deps.ensureAccount(consumer).catch(refuseStorage)
   const sessions = [...deps.ledger.openOf(consumer), ...deps.ledger.debtsOf(consumer)]
   const nowMs = deps.now()
   const aheadMs = deps.wallNow() - nowMs

@@ -161,3 +161,14 @@ t.test('an account without a key has nothing to report with', async (t) => {
   const answer = await post('/v1/usage', { consumer: bob, session, evidence })
   t.same(answer.usage, { accepted: false, reason: 'no-key' })
 })
+
+t.test('who names no session of the account makes nobody read its books', async (t) => {
+  const { world, deposit, post } = rig()
+  const carol = deposit('carol', 10n)
+  const others = served().session
+  for (const session of ['0'.repeat(32), others]) {
+    const answer = await post('/v1/usage', { consumer: carol, session, evidence: 7 })
+    t.match(answer.usage, { accepted: false })
+  }
+  t.same(world.ensured, [])
+})
