@@ -172,3 +172,12 @@ t.test('who names no session of the account makes nobody read its books', async 
   }
   t.same(world.ensured, [])
 })
+
+t.test('reports alone cost their address what checking them costs', async (t) => {
+  const { session, evidence, post, alice } = served()
+  const bad = { consumer: alice, session, evidence: evidence({}, newMeteringKey()) }
+  let taken = 0
+  while (taken < 2_500 && (await post('/v1/usage', bad)).status === 200) taken += 1
+  t.equal(taken, 2_500)
+  t.match(await post('/v1/usage', bad), { status: 429, error: { code: 'too-many-requests' } })
+})
