@@ -18,11 +18,7 @@ import { meteringKeyDigest } from '../ethereum/typed-data.ts'
 import { showKey, type Verifiers } from './attestation.ts'
 import type { Log } from './log.ts'
 
-export type EnrolmentRefusal =
-  | AttestationRefusal
-  | 'unknown-consumer'
-  | 'too-many-requests'
-  | 'storage-unavailable'
+export type EnrolmentRefusal = AttestationRefusal | 'unknown-consumer' | 'storage-unavailable'
 
 export interface RefusedEnrolment {
   readonly refusal: EnrolmentRefusal
@@ -68,7 +64,7 @@ export interface Enrolment {
 
 const NONCE_BYTES = 32
 const NONCE_MS = 300_000
-/** Of accounts with a deposit alone; some 200 bytes each. */
+/** Of accounts with a deposit alone; some 200 bytes each. Ten addresses fill it in 100 s. */
 const NONCES_MAX = 10_000
 const SCHEME_CHARACTERS_MAX = 32
 
@@ -181,7 +177,7 @@ function readRequest(body: unknown): Request | RefusedEnrolment {
   return { consumer, scheme, publicKey, evidence, signature }
 }
 
-/** The nonces that were given and not used, in the order in which they end. */
+/** The nonces that were given and not used, in the order in which they were given. */
 function createNonces(random: EnrolmentDeps['random']) {
   const given = new Map<Address, { readonly nonce: Buffer; readonly untilMs: number }>()
   const get = (account: Address, nowMs: number): Buffer | undefined => {
@@ -191,20 +187,20 @@ function createNonces(random: EnrolmentDeps['random']) {
   return {
     get,
     drop: (account: Address): void => void given.delete(account),
-    give(account: Address, nowMs: number): Challenge | RefusedEnrolment {
+    give(account: Address, nowMs: number): Challenge {
+      // Anybody can ask for one in another's name: it must not take the first one's away.
+      let known = given.get(account)
+      if (known === undefined || known.untilMs <= nowMs) {
+        known = { nonce: random(NONCE_BYTES), untilMs: nowMs + NONCE_MS }
+        given.delete(account)
+        given.set(account, known)
+      }
       for (const [other, { untilMs }] of given) {
-        if (untilMs > nowMs) break
+        // For who asks for others in turn a refusal would be all it wants: the oldest go.
+        if (untilMs > nowMs && given.size <= NONCES_MAX) break
         given.delete(other)
       }
-      // Anybody can ask for one in another's name: it must not take the first one's away.
-      const known = given.get(account)
-      const { nonce, untilMs } = known ?? { nonce: random(NONCE_BYTES), untilMs: nowMs + NONCE_MS }
-      if (known === undefined) {
-        if (given.size >= NONCES_MAX) {
-          return refuse('too-many-requests', 'too many keys are being enrolled; try again later')
-        }
-        given.set(account, { nonce, untilMs })
-      }
+      const { nonce, untilMs } = known
       return { nonce: nonce.toString('base64url'), expiresAt: Math.floor(untilMs / 1_000) }
     },
   }

@@ -12,7 +12,6 @@ const STATUS: Readonly<Partial<Record<EnrolmentRefusal, number>>> = {
   malformed: 400,
   'bad-signature': 401,
   'unknown-consumer': 404,
-  'too-many-requests': 429,
   'storage-unavailable': 503,
 }
 
@@ -30,6 +29,5 @@ export function meteringKeyRoutes(routes: FastifyInstance, enrolment: Enrolment)
 function send(reply: FastifyReply, answer: object | RefusedEnrolment): object {
   if (!('refusal' in answer)) return answer
   const { refusal: code, message } = answer as RefusedEnrolment
-  if (code === 'too-many-requests') reply.header('retry-after', '60')
   return reply.code(STATUS[code] ?? 422).send({ error: { code, message } })
 }

@@ -85,7 +85,7 @@ export async function enrolmentRig(t: { teardown(f: () => Promise<void>): void }
     return { status: answer.statusCode, ...answer.json() }
   }
   return {
-    ...{ world, ledger, storage },
+    ...{ world, ledger, storage, enrolment },
     challenge: (consumer: string) => post('/v1/metering-keys/challenge', { consumer }),
     enrol: (body: unknown) => post('/v1/metering-keys', body),
     deposit: (name: string) => world.depositors.add(accountNamed(name)),

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { METERING_KEYS_MAX } from '../../accounting/metering-keys.ts'
+import type { Address } from '../../ethereum/address.ts'
 import { createVerifiers, showKey } from '../../server/attestation.ts'
 import { accountNamed } from '../accounting/vouchers.ts'
 import { enrolmentOf, enrolmentRig, NOW_MS, newMeteringKey } from './enrolment-rig.ts'
@@ -125,3 +126,26 @@ t.test(
     t.same(new Set(stored.map(({ publicKey }) => publicKey)), kept)
   },
 )
+
+t.test('a clock that is set back, or many that ask, keep nobody from enrolling', async (t) => {
+  const { world, challenge, enrol, enrolment, deposit } = await enrolmentRig(t)
+  for (const name of ['alice', 'bob']) deposit(name)
+  await challenge(accountNamed('bob'))
+  world.nowMs -= 3_600_000
+  const { nonce: first } = await challenge(accountNamed('alice'))
+  world.nowMs += 300_000
+  const { nonce, expiresAt } = await challenge(accountNamed('alice'))
+  t.not(nonce, first, 'what is over is not given again')
+  t.equal(expiresAt, world.nowMs / 1_000 + 300)
+  const ask = (n: number) => {
+    const consumer = `0x${n.toString(16).padStart(40, '0')}` as Address
+    world.depositors.add(consumer)
+    enrolment.challenge({ consumer })
+  }
+  for (let n = 1; n < 9_999; n++) ask(n)
+  t.equal((await enrol(enrolmentOf('alice', newMeteringKey(), nonce))).status, 200)
+  for (let n = 10_000; n < 20_010; n++) ask(n)
+  const { status, nonce: last } = await challenge(accountNamed('bob'))
+  t.equal(status, 200)
+  t.equal((await enrol(enrolmentOf('bob', newMeteringKey(), last))).status, 200)
+})
