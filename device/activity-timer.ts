@@ -36,9 +36,11 @@ export function createActivityTimer(deps: ActivityTimerDeps): ActivityTimer {
 
   async function dueOf(operatorId: number): Promise<number> {
     const known = (await readActivityRecords(directory)).get(operatorId)
-    if (known !== undefined) return known.triedAtMs + DAY_MS
+    // A time that is still to come is of a clock that was wrong.
+    if (known !== undefined && known.triedAtMs <= now()) return known.triedAtMs + DAY_MS
     // On the disk, so that a device that runs an hour a day gets to its day, too.
-    const first = { end: 0, nonce: '', isPending: false, triedAtMs: Math.floor(now()) }
+    const never = { end: 0, nonce: '', isPending: false }
+    const first = { ...never, ...known, triedAtMs: Math.floor(now()) }
     await noteActivity(directory, operatorId, first)
     return now() + DAY_MS
   }
@@ -68,8 +70,10 @@ export function createActivityTimer(deps: ActivityTimerDeps): ActivityTimer {
   return {
     step(open) {
       if (when === 'off' || running !== undefined) return
-      const due = dueAtMs.get(open.to.operatorId)
-      if (due !== undefined && now() < due) return
+      const { operatorId } = open.to
+      const waitsMs = (dueAtMs.get(operatorId) ?? now()) - now()
+      if (waitsMs > DAY_MS) dueAtMs.delete(operatorId)
+      else if (waitsMs > 0) return
       running = look(open)
         .catch((error: Error) => {
           dueAtMs.set(open.to.operatorId, now() + AGAIN_MS)

@@ -79,3 +79,19 @@ t.test('exit: also at the end; off: never', async (t) => {
   t.equal(silent.state.published, 0)
   t.equal((await readActivityRecords(silent.directory)).size, 0)
 })
+
+t.test('a clock that was years ahead puts nothing off for years', async (t) => {
+  const { directory, state, start } = world('daily')
+  const timer = start()
+  await step(timer)
+  state.nowMs -= 5 * 365 * 24 * HOUR
+  await step(timer)
+  t.match((await readActivityRecords(directory)).get(1), { triedAtMs: state.nowMs })
+  const again = start()
+  state.nowMs += 23 * HOUR
+  for (const one of [timer, again]) await step(one)
+  t.equal(state.published, 0)
+  state.nowMs += HOUR
+  for (const one of [timer, again]) await step(one)
+  t.equal(state.published, 2, 'a day after it was set right, before and after a restart')
+})
