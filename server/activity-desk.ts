@@ -8,6 +8,7 @@ import type { Address } from '../ethereum/address.ts'
 import { recoverAddress, signDigest } from '../ethereum/signature.ts'
 import type { Domain } from '../ethereum/typed-data.ts'
 import type { ActivityBook, ConsumerActivity } from './activity-book.ts'
+import { createBuckets } from './buckets.ts'
 
 /** Why a summary is not attested. */
 export type ActivityRefusal =
@@ -22,6 +23,7 @@ export type ActivityRefusal =
   | 'figures-differ'
   | 'published-more'
   | 'not-ready'
+  | 'too-many-requests'
 
 /** What the ledger has for the next summary, or why there is none. */
 export type Proposal =
@@ -56,6 +58,12 @@ export interface ActivityDeskDeps {
    */
   readonly lagSeconds: number
 }
+
+/**
+ * Adding up takes 2 ms for a thousand sessions, and a device needs it twice a day: who has very
+ * many sessions must not have them added up all the time.
+ */
+const CONSUMER_LIMIT = { burst: 20, perSecond: 0.1, entriesMax: 20_000 }
 
 const refuse = (refusal: ActivityRefusal, message: string) => ({ refusal, message })
 
@@ -99,12 +107,17 @@ export function nextActivity(o: {
 
 export function createActivityDesk(deps: ActivityDeskDeps): ActivityDesk {
   const { book, operator, domain } = deps
+  const consumers = createBuckets(CONSUMER_LIMIT)
 
   const latestEnd = (): number => Math.floor(deps.now() / 1_000) - deps.lagSeconds
 
+  /** Only for who has signed as the consumer. */
   async function expected(consumer: Address, end: number): Promise<Proposal> {
     if (!deps.isConsumer(consumer)) {
       return refuse('unknown-consumer', 'the account has no deposit with this operator')
+    }
+    if (consumers.take(consumer, 1, deps.now()) > 0) {
+      return refuse('too-many-requests', 'this account asks too often; try again in a minute')
     }
     if (!(await book.catchUp()) || book.isFull()) {
       return refuse('not-ready', 'the summaries on the chain are not read yet; try again')

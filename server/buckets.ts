@@ -1,6 +1,6 @@
 // Token buckets by name (an address, an account): who comes too often waits. Owns their tables,
 // bounded by dropping who came least recently. Pure but for its tables: the clock is an argument.
-// Called by payments.ts and http-payments.ts.
+// Called by payments.ts, http-payments.ts and activity-desk.ts.
 
 export interface BucketOptions {
   /** How much may come at once. */

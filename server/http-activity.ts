@@ -39,6 +39,7 @@ const STATUS: Readonly<Record<ActivityRefusal, number>> = {
   'figures-differ': 422,
   'published-more': 409,
   'not-ready': 503,
+  'too-many-requests': 429,
 }
 
 /** A device needs two of these a day, a house behind one address some more. */

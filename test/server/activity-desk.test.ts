@@ -147,3 +147,19 @@ t.test('the book: by operator and consumer, and untouched by a failure', async (
   isAway = false
   t.equal(await failing.catchUp(), true)
 })
+
+t.test('one account makes the ledger add up no more than its part', async (t) => {
+  const w = world(totals())
+  w.state.known.push(accountOf(keys.bob))
+  let added = 0
+  while (added < 100 && 'activity' in (await w.desk.propose(alice))) added += 1
+  t.equal(added, 20)
+  t.match(await w.desk.propose(alice), { refusal: 'too-many-requests' })
+  t.match(await w.desk.propose(accountOf(keys.bob)), { activity: { sessions: 4 } })
+  w.state.nowMs += 10_000
+  const activity = await proposed(w)
+  const forged = signDigest(activityDigest(domain, activity), keys.bob)
+  w.state.nowMs += 10_000
+  for (let n = 0; n < 25; n++) await w.desk.attest(activity, forged)
+  t.match(await w.desk.propose(alice), { activity: { sessions: 4 } }, 'nobody else asks for it')
+})
