@@ -1,10 +1,9 @@
 // `datanet check`: every problem of a configuration at once, in the FILE:line form editors jump to.
 // Reads files only; starts nothing.
 
-import { readFileSync } from 'node:fs'
-import { dirname, relative, resolve } from 'node:path'
+import { relative } from 'node:path'
 import type { ConfigProblem } from '../config/config.ts'
-import { parseConfig } from '../config/parse.ts'
+import { checkConfig } from '../server/config-source.ts'
 import { readArguments } from './arguments.ts'
 import { configPath, dataDirectory, readConfigText } from './data.ts'
 import { Exit } from './exit.ts'
@@ -32,9 +31,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const path = configPath(flags.config, dataDirectory(flags.data, terminal))
   const file = flags.config ?? shortest(path)
   const text = await readConfigText(path)
-  const result = parseConfig(text, terminal.env, (name) =>
-    readFileSync(resolve(dirname(path), name), 'utf8'),
-  )
+  const result = checkConfig(text, path, terminal.env)
   const problems = 'problems' in result ? result.problems : []
   const warnings = 'warnings' in result ? result.warnings : []
   const ok = problems.length === 0

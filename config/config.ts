@@ -101,6 +101,22 @@ export interface PayplaceTiming {
   readonly eta: number
 }
 
+/**
+ * Which evidence for metering keys the operator takes, and under which conditions: a scheme that is
+ * absent is not taken. Files as they are written; they are read by server/attestation-files.ts.
+ */
+export interface AttestationConfig {
+  readonly tpm?: {
+    /** Certificates of TPM makers, beside those that are built in. */
+    readonly roots: readonly string[]
+    /** SHA-256, lowercase hex, of endorsement keys without a certificate. */
+    readonly endorsementKeys: readonly string[]
+    /** SHA-256, lowercase hex, of certificates that no longer count. */
+    readonly revoked: readonly string[]
+    readonly pcrs?: { readonly registers: readonly number[]; readonly digests: readonly string[] }
+  }
+}
+
 export interface Config {
   readonly operator: { readonly name: string }
   readonly radius: RadiusConfig
@@ -128,6 +144,7 @@ export interface Config {
     /** How long a metering key counts before its device must show it anew. */
     readonly reattestAfterMs: number
   }
+  readonly attestation: AttestationConfig
   readonly payplace: {
     /** Of every credit of a merchant, parts of a million. */
     readonly commissionPpm: number
@@ -150,7 +167,20 @@ export interface ConfigProblem {
   readonly message: string
 }
 
-/** Every problem at once, never a part of a configuration. Warnings do not stop a start. */
+/** What is wrong with the value at a path, in words that follow the key. */
+export interface Finding {
+  readonly path: readonly (string | number)[]
+  readonly message: string
+}
+
+/**
+ * Every problem at once, never a part of a configuration. Warnings do not stop a start. `placed`
+ * gives lines to what is found later, in the files that the configuration names.
+ */
 export type ConfigResult =
-  | { readonly config: Config; readonly warnings: readonly ConfigProblem[] }
+  | {
+      readonly config: Config
+      readonly warnings: readonly ConfigProblem[]
+      readonly placed: (findings: readonly Finding[]) => readonly ConfigProblem[]
+    }
   | { readonly problems: readonly ConfigProblem[] }

@@ -3,14 +3,10 @@
 // that these are found in the same run as every misspelt value. Used by parse.ts, after schema.ts.
 
 import { type Cidr, cidrKey, isLoopback, parseCidr } from './address.ts'
+import type { Finding } from './config.ts'
 import type { Path } from './document.ts'
 import { resolveSecret, type SecretSource } from './secret.ts'
 import { parseDuration, parseEndpoint } from './values.ts'
-
-export interface Finding {
-  readonly path: Path
-  readonly message: string
-}
 
 /** The secrets of one entry, in the order of `clients`. */
 export interface EntrySecrets {

@@ -3,6 +3,7 @@
 // cli/ (check, serve).
 
 import type { TariffTerms } from '../accounting/tariff.ts'
+import { attestationConfig } from './attestation.ts'
 import type { Config, ConfigProblem, ConfigResult, NasEntry } from './config.ts'
 import { type CrossResult, crossCheck, type EntrySecrets } from './cross.ts'
 import { type ConfigDocument, readDocument } from './document.ts'
@@ -99,6 +100,7 @@ function buildConfig(parsed: Parsed, cross: CrossResult): Config {
       trust: parsed.billing.trust,
       reattestAfterMs: parsed.billing.reattest_after,
     },
+    attestation: attestationConfig(parsed.attestation),
     payplace: {
       commissionPpm: parsed.payplace.commission_percent,
       timing: parsed.payplace.timing,
@@ -122,7 +124,11 @@ export function checkDocument(document: ConfigDocument, source: SecretSource): C
   ])
   if (problems.length > 0 || !parsed.success) return { problems }
   const warnings: ConfigProblem[] = sortProblems(placeFindings(cross.warnings, document))
-  return { config: buildConfig(parsed.data, cross), warnings }
+  return {
+    config: buildConfig(parsed.data, cross),
+    warnings,
+    placed: (findings) => sortProblems(placeFindings(findings, document)),
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 // Unknown keys get a "did you mean". Nothing of a value is repeated, since it may be a secret.
 
 import type { z } from 'zod'
-import type { ConfigProblem } from './config.ts'
+import type { ConfigProblem, Finding } from './config.ts'
 import { type ConfigDocument, type Path, pathText } from './document.ts'
 
 /**
@@ -53,7 +53,7 @@ function problemOf(document: ConfigDocument, path: Path, message: string): Confi
 
 /** Places findings that are already worded. */
 export function placeFindings(
-  findings: readonly { readonly path: Path; readonly message: string }[],
+  findings: readonly Finding[],
   document: ConfigDocument,
 ): ConfigProblem[] {
   return findings.map(({ path, message }) => problemOf(document, path, message))

@@ -5,12 +5,26 @@
 import { z } from 'zod'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { type Cidr, parseCidr } from './address.ts'
+import { attestation } from './attestation.ts'
 import { LOG_LEVELS, NAS_TYPES, PREPAY, TLS_ENGINES, TLS_VERSIONS, TRUST, USAGE } from './config.ts'
 import {
-  formatDuration,
+  choice,
+  DAY,
+  degrees,
+  duration,
+  fileName,
+  flag,
+  HOUR,
+  integer,
+  MINUTE,
+  rejection,
+  SECOND,
+  section,
+  text,
+} from './grammar.ts'
+import {
   isPostgresUrl,
   parseBssid,
-  parseDuration,
   parseEndpoint,
   parsePercent,
   parsePrice,
@@ -22,75 +36,6 @@ export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 /** `NAME` in words. */
 export const NAME_RULE =
   'must be 1 to 64 letters, digits, ".", "_" or "-", starting with a letter or digit'
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-const DAY = 24 * HOUR
-
-function rejection(input: unknown, rule: string): string {
-  if (input === undefined) return `is missing: it ${rule}`
-  if (input === null) return `is empty: it ${rule}`
-  if (typeof input === 'number' && !rule.includes('number')) {
-    return `was read as a number: write it in quotes; it ${rule}`
-  }
-  return rule
-}
-
-/**
- * A mapping that takes exactly these keys; the message of an unknown-key issue is the list of them.
- */
-function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
-  return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? Object.keys(shape).join(' ')
-        : rejection(issue.input, 'must be a mapping (key: value)'),
-  })
-}
-
-/** Text that `read` understands; `read` returns undefined where it does not. */
-function text<Value>(rule: string, read: (input: string) => Value | undefined) {
-  return z
-    .string({ error: (issue) => rejection(issue.input, rule) })
-    .transform((input, context): Value => {
-      const value = read(input)
-      if (value !== undefined) return value
-      context.addIssue({ code: 'custom', message: rule })
-      return z.NEVER
-    })
-}
-
-function duration(fromMs: number, toMs: number) {
-  const range = `${formatDuration(fromMs)} to ${formatDuration(toMs)}`
-  const rule = `must be a duration of ${range}: an integer and ms, s, m, h or d, such as 60s`
-  return text(rule, (input) => {
-    const ms = parseDuration(input)
-    return ms !== undefined && ms >= fromMs && ms <= toMs ? ms : undefined
-  })
-}
-
-function integer(from: number, to: number) {
-  const rule = `must be a whole number from ${from} to ${to}`
-  const error = (issue: { readonly input?: unknown }) => rejection(issue.input, rule)
-  return z.number({ error }).int({ error }).min(from, { error }).max(to, { error })
-}
-
-function degrees(limit: number) {
-  const rule = `must be a number of degrees from -${limit} to ${limit}`
-  const error = (issue: { readonly input?: unknown }) => rejection(issue.input, rule)
-  return z.number({ error }).min(-limit, { error }).max(limit, { error })
-}
-
-function flag() {
-  return z.boolean({ error: (issue) => rejection(issue.input, 'must be true or false') })
-}
-
-function choice<const Values extends readonly string[]>(values: Values) {
-  const rule = `must be ${values.map((value) => JSON.stringify(value)).join(' or ')}`
-  return z.enum(values, { error: (issue) => rejection(issue.input, rule) })
-}
-
-const fileName = text('must be the path of a file', (input) => (input === '' ? undefined : input))
 
 const endpoint = text(
   'must be address:port, such as 0.0.0.0:1812 or [::]:1812 (port 0: any free port)',
@@ -296,6 +241,7 @@ export const schema = section({
     // A device that was whole yesterday may have been opened since.
     reattest_after: duration(HOUR, 365 * DAY).default(DAY),
   }).prefault({}),
+  attestation: attestation.prefault({}),
   payplace: section({
     commission_percent: text(
       'must be 0 to 100 per cent in quotes, such as "2.5": at most 4 decimal places',

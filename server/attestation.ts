@@ -1,38 +1,89 @@
-// Which schemes this server takes for metering keys, and what each is worth. Owns the list: one
-// line a scheme. Refuses what is not in it. Called by enrolment.ts.
+// Which schemes this server takes for metering keys, and what each is worth. Owns the list: a few
+// lines a scheme. Refuses what is not in it, and what the operator has no policy for. Called by
+// enrolment.ts.
 
 import type { MeteringKey } from '../accounting/session.ts'
 import { refused } from '../attestation/evidence.ts'
 import { type ExpectedKey, type ShownKey, verifySoftware } from '../attestation/software.ts'
+import type { TpmPolicy } from '../attestation/tpm-credential.ts'
 import { refuseScheme } from '../attestation/unsupported.ts'
-import { EVIDENCE_BYTES_MAX, type Refused } from '../attestation/verifier.ts'
+import { EVIDENCE_BYTES_MAX, type Expected, type Refused } from '../attestation/verifier.ts'
+import { createTpmEnrolment, type TpmBegun } from './tpm-enrolment.ts'
+
+/** What the operator takes, read from the configuration: a scheme without a policy is refused. */
+export interface Policies {
+  readonly tpm?: TpmPolicy
+}
 
 /** One scheme: its verifier with the policy of the operator, and what a key of it is worth. */
 export interface Verifier {
   readonly trust: MeteringKey['trust']
-  verify(evidence: unknown, expected: ExpectedKey): ShownKey | Refused
+  verify(evidence: unknown, expected: ExpectedKey): ShownKey | Refused | Promise<ShownKey | Refused>
+  /** For a scheme whose device must be told something before it can make its evidence. */
+  begin?(request: unknown, expected: Expected): TpmBegun | Refused
 }
 
-/** By the name a device says. */
-export type Verifiers = ReadonlyMap<string, Verifier>
+/** By the name a device says; undefined: not taken. */
+export interface Verifiers {
+  get(scheme: string): Verifier | undefined
+}
 
-/** All that this server takes. */
-export const createVerifiers = (): Verifiers =>
-  new Map<string, Verifier>([['software', { trust: 'software', verify: verifySoftware }]])
+/** Where the section of each scheme is in the configuration. */
+const SECTIONS: ReadonlyMap<string, string> = new Map([['tpm', 'attestation.tpm']])
+
+/** Names that metrics may have as a label. */
+export const isKnownScheme = (scheme: string): boolean =>
+  scheme === 'software' || SECTIONS.has(scheme)
+
+/** All that this server takes now; `policies` are those of the configuration in force. */
+export function createVerifiers(
+  policies: () => Policies,
+  random: (length: number) => Buffer,
+): Verifiers {
+  const twoSteps = createTpmEnrolment(random)
+  return {
+    get(scheme) {
+      const { tpm } = policies()
+      if (scheme === 'software') return { trust: 'software', verify: verifySoftware }
+      if (scheme !== 'tpm' || tpm === undefined) return undefined
+      return {
+        trust: 'hardware',
+        begin: (request, expected) => twoSteps.begin(request, expected, tpm),
+        verify: (evidence, expected) => twoSteps.verify(evidence, expected, tpm),
+      }
+    },
+  }
+}
+
+function notTaken(scheme: string): Refused {
+  const section = SECTIONS.get(scheme)
+  if (section === undefined) return refuseScheme(scheme)
+  return refused('unsupported', `this operator does not take ${scheme}: it has no ${section}`)
+}
+
+/** The first step of a scheme that has two. */
+export function beginKey(
+  verifiers: Verifiers,
+  scheme: string,
+  request: unknown,
+  expected: Expected,
+): TpmBegun | Refused {
+  return verifiers.get(scheme)?.begin?.(request, expected) ?? notTaken(scheme)
+}
 
 /** Asks the scheme's verifier; the key it speaks of must be the one that is to be enrolled. */
-export function showKey(
+export async function showKey(
   verifiers: Verifiers,
   scheme: string,
   evidence: unknown,
   expected: ExpectedKey,
-): (ShownKey & { readonly trust: MeteringKey['trust'] }) | Refused {
+): Promise<(ShownKey & { readonly trust: MeteringKey['trust'] }) | Refused> {
   const verifier = verifiers.get(scheme)
-  if (verifier === undefined) return refuseScheme(scheme)
+  if (verifier === undefined) return notTaken(scheme)
   if ((JSON.stringify(evidence) ?? '').length > EVIDENCE_BYTES_MAX) {
     return refused('malformed', `evidence: at most ${EVIDENCE_BYTES_MAX} characters of JSON`)
   }
-  const shown = verifier.verify(evidence, expected)
+  const shown = await verifier.verify(evidence, expected)
   if (!shown.ok) return shown
   if (!shown.publicKey.equals(expected.publicKey)) {
     return refused('key-mismatch', 'the evidence is for another key than the one to be enrolled')

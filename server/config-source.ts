@@ -3,10 +3,12 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import type { ConfigResult, EapConfig } from '../config/config.ts'
+import type { Config, ConfigProblem, EapConfig } from '../config/config.ts'
 import { defaultConfigText } from '../config/default.ts'
 import { parseConfig } from '../config/parse.ts'
 import { newSecret } from '../config/secret.ts'
+import type { Policies } from './attestation.ts'
+import { readPolicies } from './attestation-files.ts'
 import { writeDurably } from './data.ts'
 
 export interface ConfigSource {
@@ -15,22 +17,30 @@ export interface ConfigSource {
   readonly isDefault: boolean
 }
 
-/** Reads and checks it; every problem at once, with its line. */
-export function readConfig(source: ConfigSource, random: (length: number) => Buffer): ConfigResult {
-  if (source.isDefault && !existsSync(source.path)) {
-    writeDurably(source.path, defaultConfigText({ secret: newSecret(random(32)) }), 0o600)
-  }
-  let text: string
-  try {
-    text = readFileSync(source.path, 'utf8')
-  } catch (error) {
-    return { problems: [{ path: '', line: 0, message: unreadable(error) }] }
-  }
-  // Files are named from where the configuration lies: a service manager starts us anywhere.
-  const folder = dirname(resolve(source.path))
-  const at = (path: string): string => resolve(folder, path)
-  const read = parseConfig(text, process.env, (path) => readFileSync(at(path), 'utf8'))
+/** A configuration that is in order, with the policies that its files hold. */
+export type ReadConfig =
+  | {
+      readonly config: Config
+      readonly warnings: readonly ConfigProblem[]
+      readonly policies: Policies
+    }
+  | { readonly problems: readonly ConfigProblem[] }
+
+/**
+ * Checks a text, and the files of evidence that it names; every problem at once, with its line.
+ * `path` is where the text is from: files are named from there.
+ */
+export function checkConfig(
+  text: string,
+  path: string,
+  env: Readonly<Record<string, string | undefined>>,
+): ReadConfig {
+  // A service manager starts us anywhere.
+  const at = (name: string): string => resolve(dirname(resolve(path)), name)
+  const read = parseConfig(text, env, (name) => readFileSync(at(name), 'utf8'))
   if ('problems' in read) return read
+  const { policies, problems } = readPolicies(read.config.attestation, at)
+  if (problems.length > 0) return { problems: read.placed(problems) }
   const { certificate, ticketKeys } = read.config.eap
   const eap: EapConfig = {
     ...read.config.eap,
@@ -43,7 +53,21 @@ export function readConfig(source: ConfigSource, random: (length: number) => Buf
     }),
     ...(ticketKeys !== 'auto' && { ticketKeys: at(ticketKeys) }),
   }
-  return { ...read, config: { ...read.config, eap } }
+  return { config: { ...read.config, eap }, warnings: read.warnings, policies }
+}
+
+/** Reads and checks it. */
+export function readConfig(source: ConfigSource, random: (length: number) => Buffer): ReadConfig {
+  if (source.isDefault && !existsSync(source.path)) {
+    writeDurably(source.path, defaultConfigText({ secret: newSecret(random(32)) }), 0o600)
+  }
+  let text: string
+  try {
+    text = readFileSync(source.path, 'utf8')
+  } catch (error) {
+    return { problems: [{ path: '', line: 0, message: unreadable(error) }] }
+  }
+  return checkConfig(text, source.path, process.env)
 }
 
 function unreadable(error: unknown): string {

@@ -15,8 +15,9 @@ import type { Mirror } from '../chain/mirror.ts'
 import type { Address } from '../ethereum/address.ts'
 import { recoverAddress } from '../ethereum/signature.ts'
 import { meteringKeyDigest } from '../ethereum/typed-data.ts'
-import { showKey, type Verifiers } from './attestation.ts'
+import { beginKey, isKnownScheme, showKey, type Verifiers } from './attestation.ts'
 import type { Log } from './log.ts'
+import type { TpmBegun } from './tpm-enrolment.ts'
 
 export type EnrolmentRefusal = AttestationRefusal | 'unknown-consumer' | 'storage-unavailable'
 
@@ -31,6 +32,8 @@ export interface Challenge {
   /** 32 octets in base64url. */
   readonly nonce: string
   readonly expiresAt: number
+  /** For a key in a TPM, whose first step was in the request. */
+  readonly tpm?: TpmBegun['answer']
 }
 
 export interface Enrolled {
@@ -104,13 +107,13 @@ export function createEnrolment(deps: EnrolmentDeps): Enrolment {
     }
     // Used up by its account's own try: before that anybody could take it away.
     nonces.drop(consumer)
-    const shown = showKey(deps.verifiers, scheme, request.evidence, {
+    const shown = await showKey(deps.verifiers, scheme, request.evidence, {
       challenge: challengeOf(nonce, consumer, operator),
       nowSeconds: Math.floor(nowMs / 1_000),
       publicKey,
     })
     if (!shown.ok) {
-      deps.log.info({ account: consumer, ...shown }, 'a metering key was refused')
+      deps.log.info({ account: consumer, scheme, ...shown }, 'a metering key was refused')
       return refuse(shown.reason, shown.detail)
     }
     return keep(request, shown, nowMs)
@@ -138,17 +141,34 @@ export function createEnrolment(deps: EnrolmentDeps): Enrolment {
     return { trust, scheme, expiresAt: Math.floor(expiresAtMs / 1_000) }
   }
 
+  /** Nothing is kept of it: the nonce stays good for every scheme. */
+  function beginTpm(consumer: Address, given: Challenge, request: unknown) {
+    const nonce = Buffer.from(given.nonce, 'base64url')
+    const begun = beginKey(deps.verifiers, 'tpm', request, {
+      challenge: challengeOf(nonce, consumer, domain.operator),
+      nowSeconds: Math.floor(deps.wallNow() / 1_000),
+    })
+    if (begun.ok) return { ...given, tpm: begun.answer }
+    // Not signed by the account: anybody could fill the log with it.
+    deps.log.debug({ account: consumer, scheme: 'tpm', ...begun }, 'a first step was refused')
+    deps.count('tpm', begun.reason)
+    return refuse(begun.reason, begun.detail)
+  }
+
   return {
     challenge(body) {
-      if (!isRecord(body) || Object.keys(body).length !== 1) return malformed('consumer, alone')
-      const consumer = readAccount(body['consumer'])
+      if (!isRecord(body)) return malformed('a JSON object is expected')
+      const { consumer: account, tpm, ...others } = body
+      if (Object.keys(others).length > 0) return malformed('consumer, and tpm for a key in one')
+      const consumer = readAccount(account)
       if (consumer === undefined) return NO_ACCOUNT
       if (deps.mirror.channel(domain.operator, consumer) === undefined) return UNKNOWN
-      return nonces.give(consumer, deps.wallNow())
+      const given = nonces.give(consumer, deps.wallNow())
+      return tpm === undefined || 'refusal' in given ? given : beginTpm(consumer, given, tpm)
     },
     async enrol(body) {
       const request = readRequest(body)
-      const isOurs = !('refusal' in request) && deps.verifiers.has(request.scheme)
+      const isOurs = !('refusal' in request) && isKnownScheme(request.scheme)
       const known =
         'refusal' in request || deps.mirror.channel(domain.operator, request.consumer) !== undefined
       const outcome = known ? ('refusal' in request ? request : await take(request)) : UNKNOWN

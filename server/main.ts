@@ -13,6 +13,7 @@ import type { VerifiedPacket } from '../radius/authenticator.ts'
 import { createDuplicates } from '../radius/duplicates.ts'
 import { type AccessDeps, type Answer, answerAccess } from './access.ts'
 import { createActivitySide } from './activity-side.ts'
+import type { Policies } from './attestation.ts'
 import { banner, httpUrl } from './banner.ts'
 import { type Books, openBooks } from './books.ts'
 import {
@@ -86,7 +87,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     }
     log = createLog(read.config.log.level)
     for (const warning of read.warnings) log.warn({ path: warning.path }, warning.message)
-    const { failed } = await start({ config: read.config, source, paths, log, undo, asked })
+    const { failed } = await start({ ...read, source, paths, log, undo, asked })
     const signal = await Promise.race([asked.signal, failed])
     log.info(`stopping: ${signal}`)
   } catch (error) {
@@ -160,6 +161,7 @@ function reportProblems({ path }: ConfigSource, problems: readonly ConfigProblem
 
 interface StartOptions {
   readonly config: Config
+  readonly policies: Policies
   readonly source: ConfigSource
   readonly paths: DataPaths
   readonly log: Log
@@ -191,7 +193,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   undo.push(() => books.close())
   const ticketKeys = createTicketKeyFile({ ...deps, log, autoPath: paths.ticketKeys })
   const build = runtimeBuilder(chain, books, clock, ticketKeys)
-  let runtime = build(config, certificate)
+  let runtime = build(config, certificate, o.policies)
   await books.committer.durable()
   const current = (): Runtime => runtime
   undo.push(ticketKeys.follow(current))
@@ -250,9 +252,10 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
 /** The same at start and at each reload. */
 const runtimeBuilder =
   (chain: ChainSide, { ledger }: Books, clock: BooksClock, { keys }: TicketKeyFile) =>
-  (next: Config, certificate: OperatorCertificate): Runtime => {
+  (next: Config, certificate: OperatorCertificate, policies: Policies): Runtime => {
     const versioned = (tariff: Tariff) => ledger.tariffVersion(tariff, clock.now())
-    return buildRuntime(next, certificate, chain.facts.token.decimals, versioned, keys)
+    const { decimals } = chain.facts.token
+    return buildRuntime(next, certificate, decimals, versioned, keys, policies)
   }
 
 function warnOf(certificate: OperatorCertificate, log: Log): void {

@@ -92,7 +92,8 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
   const domain = { chainId, contract, operator: operatorId, separator }
   const enrolment = createEnrolment({
     ...{ domain, ledger, committer, ensureAccount, wallNow, log, random: deps.random },
-    ...{ mirror: chain.mirror, verifiers: createVerifiers() },
+    mirror: chain.mirror,
+    verifiers: createVerifiers(() => current().policies, deps.random),
     reattestAfterMs: () => current().config.billing.reattestAfterMs,
     count: (scheme, outcome) => metrics.meteringKeys.inc({ scheme, outcome }),
   })

@@ -4,6 +4,7 @@
 
 import { renewalDue } from '../certs/operator.ts'
 import type { Config, ConfigProblem } from '../config/config.ts'
+import type { Policies } from './attestation.ts'
 import { certificateWarning, type OperatorCertificate } from './certificate.ts'
 import { type ConfigSource, readConfig } from './config-source.ts'
 import type { Log } from './log.ts'
@@ -17,7 +18,7 @@ export interface ReloadDeps {
   readonly log: Log
   readonly runtime: () => Runtime
   readonly replace: (runtime: Runtime) => void
-  readonly build: (config: Config, certificate: OperatorCertificate) => Runtime
+  readonly build: (config: Config, certificate: OperatorCertificate, policies: Policies) => Runtime
   readonly loadCertificate: (config: Config) => OperatorCertificate
   /** The SPKI pinned on chain; a certificate with another key would lock every device out. */
   readonly pinnedSpki: () => readonly string[]
@@ -60,7 +61,7 @@ export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
         const text = 'its key is not the one registered on chain; restart to register it'
         throw new Error(`eap.certificate: ${text}`)
       }
-      deps.replace(deps.build(read.config, certificate))
+      deps.replace(deps.build(read.config, certificate, read.policies))
       const warning = certificateWarning(certificate, before)
       if (warning !== undefined) deps.log.warn(warning)
       const restart = needsRestart(started, read.config)

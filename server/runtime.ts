@@ -10,6 +10,7 @@ import { loadNativeTlsEngine } from '../eap/native.ts'
 import { RESUMPTION_SECONDS } from '../eap/ticket-keys.ts'
 import { createNodeTlsEngine } from '../eap/tls.ts'
 import type { AccessRules } from './access.ts'
+import type { Policies } from './attestation.ts'
 import type { OperatorCertificate } from './certificate.ts'
 import { EXIT_CONFIGURATION, StartError } from './explain.ts'
 
@@ -17,6 +18,8 @@ import { EXIT_CONFIGURATION, StartError } from './explain.ts'
 export interface Runtime {
   readonly config: Config
   readonly certificate: OperatorCertificate
+  /** What evidence for metering keys is judged by. */
+  readonly policies: Policies
   readonly nasOf: (address: string) => NasEntry | undefined
   readonly rules: AccessRules
   /** Why the native engine is not used although `auto` allows it; undefined where it is. */
@@ -73,6 +76,7 @@ export function buildRuntime(
   tokenDecimals: number,
   versioned: (tariff: Tariff) => Tariff,
   ticketKeys: (file: string) => readonly Buffer[] = () => [],
+  policies: Policies = {},
 ): Runtime {
   // All of them before the first is put down: a price that is too fine must leave no trace.
   const all = [...config.tariffs].map(([name, terms]) =>
@@ -90,6 +94,7 @@ export function buildRuntime(
   return {
     config,
     certificate,
+    policies,
     engineFallback: fallback,
     nasOf: nasLookup(config.clients),
     rules: {

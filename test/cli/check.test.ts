@@ -76,3 +76,12 @@ t.test('no such file', async (t) => {
     err: /cannot be read \(EISDIR\)/,
   })
 })
+
+t.test('files of evidence are read, too', async (t) => {
+  const file = write('tpm.yaml', `${good}attestation: { tpm: { roots: [makers.pem] } }\n`)
+  const line = good.split('\n').length
+  t.match(await datanet(['check', '--config', file]), {
+    code: 78,
+    err: `${file}:${line}: attestation.tpm.roots[0]: names ${join(place, 'makers.pem')}, which does`,
+  })
+})

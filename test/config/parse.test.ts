@@ -125,6 +125,8 @@ const NOT_DEFAULTS = [
   'tariffs.standard.flat.window',
   ...['payplace', 'payplace.timing'],
   ...['beta', 'gamma', 'delta', 'challenge', 'eta'].map((name) => `payplace.timing.${name}`),
+  ...['attestation', 'attestation.tpm', 'attestation.tpm.pcrs'],
+  ...['attestation.tpm.pcrs.registers', 'attestation.tpm.pcrs.digests'],
   'tariffs.standard.throttle_kbps',
   'operator.name',
   'clients[].name',
@@ -192,7 +194,16 @@ t.test('example.yaml: no key is missing from it', async (t) => {
   }
   const timing = '{ beta: 12s, gamma: 4s, delta: 1s, challenge: 1d, eta: 3, zzzzzzzzzz: 1 }'
   places['timing'] = withLine(`payplace: { timing: ${timing} }`)
-  for (const name of 'radius eap chain sessions admission billing payplace log'.split(' ')) {
+  const attestation = (text: string) => withLine(`attestation: { ${text} }`)
+  places['attestation.tpm'] = attestation('tpm: { zzzzzzzzzz: 1 }')
+  const pcrs = 'registers: [0], digests: ["DIGEST"], zzzzzzzzzz: 1'.replace(
+    'DIGEST',
+    '0'.repeat(64),
+  )
+  places['attestation.tpm.pcrs'] = attestation(`tpm: { pcrs: { ${pcrs} } }`)
+  for (const name of 'attestation radius eap chain sessions admission billing payplace log'.split(
+    ' ',
+  )) {
     places[name] = withLine(`${name}: { zzzzzzzzzz: 1 }`)
   }
   let keys = 0
@@ -203,7 +214,7 @@ t.test('example.yaml: no key is missing from it', async (t) => {
     for (const key of allowed) t.match(EXAMPLE, new RegExp(`\\b${key}:`), `${place}.${key}`)
     keys += allowed.length
   }
-  t.equal(keys, 83)
+  t.equal(keys, 91)
 })
 
 t.test("product §6's own example is a valid file", async (t) => {

@@ -12,7 +12,7 @@ import type { Address } from '../../ethereum/address.ts'
 import { signDigest } from '../../ethereum/signature.ts'
 import { meteringKeyDigest } from '../../ethereum/typed-data.ts'
 import { createEnsureAccount } from '../../server/accounts.ts'
-import { createVerifiers } from '../../server/attestation.ts'
+import { createVerifiers, type Policies, type Verifiers } from '../../server/attestation.ts'
 import { createEnrolment } from '../../server/enrolment.ts'
 import { meteringKeyRoutes } from '../../server/http-metering.ts'
 import { accountNamed, domain, hex, keyNamed } from '../accounting/vouchers.ts'
@@ -37,20 +37,56 @@ export const signP256 = ({ privateKey }: TestKey, data: Uint8Array): Buffer =>
 
 /** A good enrolment of a key in software, with anything replaced. */
 export function enrolmentOf(name: string, key: TestKey, nonceText: string, change: object = {}) {
+  const nonce = Buffer.from(nonceText, 'base64url')
+  const challenge = challengeOf(nonce, accountNamed(name), domain.operator)
+  const evidence = { signature: signP256(key, challenge).toString('base64url') }
+  return { ...grantOf(name, key.publicKey, nonceText), scheme: 'software', evidence, ...change }
+}
+
+/** What an account says of a key it enrols, and its signature: all but scheme and evidence. */
+export function grantOf(name: string, publicKey: Buffer, nonceText: string) {
   const consumer = accountNamed(name)
   const nonce = Buffer.from(nonceText, 'base64url')
-  const keyHash = createHash('sha256').update(key.publicKey).digest()
+  const keyHash = createHash('sha256').update(publicKey).digest()
   const grant = { consumer, operator: domain.operator, keyHash, nonce }
-  const challenge = challengeOf(nonce, consumer, domain.operator)
   return {
-    ...{ consumer, scheme: 'software', publicKey: key.publicKey.toString('base64url') },
-    evidence: { signature: signP256(key, challenge).toString('base64url') },
+    ...{ consumer, publicKey: publicKey.toString('base64url') },
     signature: hex(signDigest(meteringKeyDigest(domain.separator, grant), keyNamed(name))),
-    ...change,
   }
 }
 
-export async function enrolmentRig(t: { teardown(f: () => Promise<void>): void }) {
+/**
+ * What the operator takes, and the challenge that evidence was recorded for: verifiers are asked
+ * with it instead of the real one, which no published evidence answers.
+ */
+export interface Evidence {
+  readonly policies?: Policies
+  readonly challenge?: Buffer
+  readonly random?: (length: number) => Buffer
+}
+
+function verifiersFor({ policies = {}, challenge, random = randomBytes }: Evidence): Verifiers {
+  const verifiers = createVerifiers(() => policies, random)
+  if (challenge === undefined) return verifiers
+  return {
+    get(scheme) {
+      const verifier = verifiers.get(scheme)
+      const { begin } = verifier ?? {}
+      return (
+        verifier && {
+          ...verifier,
+          verify: (evidence, expected) => verifier.verify(evidence, { ...expected, challenge }),
+          ...(begin && { begin: (request, o) => begin(request, { ...o, challenge }) }),
+        }
+      )
+    },
+  }
+}
+
+export async function enrolmentRig(
+  t: { teardown(f: () => Promise<void>): void },
+  evidence: Evidence = {},
+) {
   const storage = await openSqliteStore(':memory:')
   const ledger = createLedger({
     ...{ sessionsMax: 100, rememberedMax: 100, accountsMax: 100 },
@@ -69,7 +105,7 @@ export async function enrolmentRig(t: { teardown(f: () => Promise<void>): void }
       channel: (operator, account) =>
         operator === domain.operator && world.depositors.has(account) ? channel : undefined,
     },
-    ...{ verifiers: createVerifiers(), random: randomBytes, log: pino({ level: 'silent' }) },
+    ...{ verifiers: verifiersFor(evidence), random: randomBytes, log: pino({ level: 'silent' }) },
     ...{ reattestAfterMs: () => 86_400_000, wallNow: () => world.nowMs },
     count: (scheme, outcome) => world.outcomes.push(`${scheme} ${outcome}`),
   })
@@ -86,7 +122,8 @@ export async function enrolmentRig(t: { teardown(f: () => Promise<void>): void }
   }
   return {
     ...{ world, ledger, storage, enrolment },
-    challenge: (consumer: string) => post('/v1/metering-keys/challenge', { consumer }),
+    challenge: (consumer: string, more: object = {}) =>
+      post('/v1/metering-keys/challenge', { consumer, ...more }),
     enrol: (body: unknown) => post('/v1/metering-keys', body),
     deposit: (name: string) => world.depositors.add(accountNamed(name)),
   }

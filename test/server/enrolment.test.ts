@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { METERING_KEYS_MAX } from '../../accounting/metering-keys.ts'
 import type { Address } from '../../ethereum/address.ts'
@@ -95,10 +96,15 @@ t.test('evidence for another key is a mismatch, whatever the scheme', async (t) 
   const shown = { ok: true as const, publicKey: another.publicKey, facts: {} }
   const verifiers = new Map([['chip', { trust: 'hardware' as const, verify: () => shown }]])
   const expected = { challenge: Buffer.alloc(32), nowSeconds: 1, publicKey: key.publicKey }
-  t.match(showKey(verifiers, 'chip', {}, expected), { ok: false, reason: 'key-mismatch' })
+  t.match(await showKey(verifiers, 'chip', {}, expected), { ok: false, reason: 'key-mismatch' })
   const right = { ...expected, publicKey: another.publicKey }
-  t.match(showKey(verifiers, 'chip', {}, right), { ok: true, trust: 'hardware' })
-  const gone = showKey(createVerifiers(), 'safetynet', {}, expected)
+  t.match(await showKey(verifiers, 'chip', {}, right), { ok: true, trust: 'hardware' })
+  const gone = await showKey(
+    createVerifiers(() => ({}), randomBytes),
+    'safetynet',
+    {},
+    expected,
+  )
   t.match(gone, { reason: 'unsupported', detail: /android-key, or play-integrity/ })
 })
 
