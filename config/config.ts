@@ -36,6 +36,10 @@ export const PREPAY = ['off', 'newcomers', 'always'] as const
 export const USAGE = ['accounting', 'attested', 'lower', 'higher'] as const
 export const TRUST = ['software', 'hardware'] as const
 
+export const ANDROID_LEVELS = ['tee', 'strongbox'] as const
+export const APPLE_ENVIRONMENTS = ['production', 'development'] as const
+export const PLAY_DEVICES = ['device', 'strong'] as const
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -101,19 +105,54 @@ export interface PayplaceTiming {
   readonly eta: number
 }
 
+/** An app for Android, and SHA-256 (lowercase hex) of the certificates it may be signed with. */
+export interface AndroidAppConfig {
+  readonly packageName: string
+  readonly signerSha256: readonly string[]
+}
+
 /**
  * Which evidence for metering keys the operator takes, and under which conditions: a scheme that is
  * absent is not taken. Files as they are written; they are read by server/attestation-files.ts.
+ * Hashes are SHA-256 in lowercase hex.
  */
 export interface AttestationConfig {
   readonly tpm?: {
     /** Certificates of TPM makers, beside those that are built in. */
     readonly roots: readonly string[]
-    /** SHA-256, lowercase hex, of endorsement keys without a certificate. */
+    /** Of endorsement keys without a certificate. */
     readonly endorsementKeys: readonly string[]
-    /** SHA-256, lowercase hex, of certificates that no longer count. */
+    /** Of certificates that no longer count. */
     readonly revoked: readonly string[]
     readonly pcrs?: { readonly registers: readonly number[]; readonly digests: readonly string[] }
+  }
+  readonly androidKey?: {
+    readonly apps: readonly AndroidAppConfig[]
+    readonly level: (typeof ANDROID_LEVELS)[number]
+    readonly bootKeys: readonly string[]
+    readonly revocationList: string
+    readonly revocationMaxAgeMs: number
+  }
+  readonly appAttest?: {
+    readonly apps: readonly string[]
+    readonly environments: readonly (typeof APPLE_ENVIRONMENTS)[number][]
+  }
+  readonly eat?: {
+    readonly endorsements: string
+    readonly profiles: readonly string[]
+    readonly clientIds: readonly number[]
+    readonly software: readonly string[]
+    /** Octets in base64url. */
+    readonly signers?: readonly string[]
+    readonly maxAgeMs: number
+  }
+  readonly playIntegrity?: {
+    readonly apps: readonly AndroidAppConfig[]
+    /** The text of the decryption key, with the key of the file that it came by. */
+    readonly secret: { readonly text: Buffer; readonly key: 'secret' | 'secret_file' }
+    readonly verificationKey: string
+    readonly device: (typeof PLAY_DEVICES)[number]
+    readonly maxAgeMs: number
   }
 }
 

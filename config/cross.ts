@@ -3,6 +3,7 @@
 // that these are found in the same run as every misspelt value. Used by parse.ts, after schema.ts.
 
 import { type Cidr, cidrKey, isLoopback, parseCidr } from './address.ts'
+import type { PlaySecret } from './attestation.ts'
 import type { Finding } from './config.ts'
 import type { Path } from './document.ts'
 import { resolveSecret, type SecretSource } from './secret.ts'
@@ -18,6 +19,7 @@ export interface CrossResult {
   readonly problems: Finding[]
   readonly warnings: Finding[]
   readonly secrets: EntrySecrets[]
+  playSecret: PlaySecret | undefined
 }
 
 type Mapping = Readonly<Record<string, unknown>>
@@ -160,6 +162,15 @@ function checkClients(tree: unknown, source: SecretSource, result: CrossResult):
   }
 }
 
+function checkPlaySecret(tree: unknown, source: SecretSource, result: CrossResult): void {
+  const { play_integrity: section } = mappingAt(tree, 'attestation')
+  if (typeof section !== 'object' || section === null || Array.isArray(section)) return
+  const owner = section as Mapping
+  const text = checkSecret(owner, ['attestation', 'play_integrity'], undefined, source, result)
+  const key = owner['secret'] === undefined ? 'secret_file' : 'secret'
+  if (text !== undefined) result.playSecret = { text, key }
+}
+
 const REJECT_DELAY_MAX_MS = 10_000
 
 /** A reject that waits longer than duplicates are remembered would be worked on twice. */
@@ -206,8 +217,9 @@ function checkPairs(tree: unknown, result: CrossResult): void {
 
 /** Every finding that needs two values or the environment, and the secrets found on the way. */
 export function crossCheck(tree: unknown, source: SecretSource): CrossResult {
-  const result: CrossResult = { problems: [], warnings: [], secrets: [] }
+  const result: CrossResult = { problems: [], warnings: [], secrets: [], playSecret: undefined }
   checkPairs(tree, result)
   checkClients(tree, source, result)
+  checkPlaySecret(tree, source, result)
   return result
 }

@@ -75,3 +75,8 @@ export function choice<const Values extends readonly string[]>(values: Values) {
 export const fileName = text('must be the path of a file', (input) =>
   input === '' ? undefined : input,
 )
+
+// Judged by secret.ts, which also needs the environment and the address of the entry.
+export const secretText = z
+  .string({ error: (issue) => rejection(issue.input, 'must be text') })
+  .optional()

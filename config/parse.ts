@@ -100,7 +100,7 @@ function buildConfig(parsed: Parsed, cross: CrossResult): Config {
       trust: parsed.billing.trust,
       reattestAfterMs: parsed.billing.reattest_after,
     },
-    attestation: attestationConfig(parsed.attestation),
+    attestation: attestationConfig(parsed.attestation, cross.playSecret),
     payplace: {
       commissionPpm: parsed.payplace.commission_percent,
       timing: parsed.payplace.timing,

@@ -19,6 +19,7 @@ import {
   MINUTE,
   rejection,
   SECOND,
+  secretText,
   section,
   text,
 } from './grammar.ts'
@@ -66,9 +67,6 @@ const ipaddr = z
   })
 
 const name = text(NAME_RULE, (input) => (NAME.test(input) ? input : undefined))
-
-// Judged by secret.ts, which also needs the environment and the address of the entry.
-const secretText = z.string({ error: (issue) => rejection(issue.input, 'must be text') }).optional()
 
 const radsec = z
   .union([z.null(), z.string()], { error: () => 'must be null or host:port' })

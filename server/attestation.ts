@@ -3,16 +3,24 @@
 // enrolment.ts.
 
 import type { MeteringKey } from '../accounting/session.ts'
+import { type AndroidKeyPolicy, verifyAndroidKey } from '../attestation/android-key.ts'
+import { type AppAttestPolicy, verifyAppAttest } from '../attestation/app-attest.ts'
+import { type EatPolicy, verifyEat } from '../attestation/eat.ts'
 import { refused } from '../attestation/evidence.ts'
+import { type PlayIntegrityPolicy, verifyPlayIntegrity } from '../attestation/play-integrity.ts'
 import { type ExpectedKey, type ShownKey, verifySoftware } from '../attestation/software.ts'
 import type { TpmPolicy } from '../attestation/tpm-credential.ts'
 import { refuseScheme } from '../attestation/unsupported.ts'
 import { EVIDENCE_BYTES_MAX, type Expected, type Refused } from '../attestation/verifier.ts'
-import { createTpmEnrolment, type TpmBegun } from './tpm-enrolment.ts'
+import { createTpmEnrolment, type TpmBegun, type TpmEnrolment } from './tpm-enrolment.ts'
 
 /** What the operator takes, read from the configuration: a scheme without a policy is refused. */
 export interface Policies {
-  readonly tpm?: TpmPolicy
+  readonly tpm?: TpmPolicy | undefined
+  readonly androidKey?: AndroidKeyPolicy | undefined
+  readonly appAttest?: AppAttestPolicy | undefined
+  readonly eat?: EatPolicy | undefined
+  readonly playIntegrity?: PlayIntegrityPolicy | undefined
 }
 
 /** One scheme: its verifier with the policy of the operator, and what a key of it is worth. */
@@ -29,11 +37,58 @@ export interface Verifiers {
 }
 
 /** Where the section of each scheme is in the configuration. */
-const SECTIONS: ReadonlyMap<string, string> = new Map([['tpm', 'attestation.tpm']])
+const SECTIONS: ReadonlyMap<string, string> = new Map([
+  ['tpm', 'attestation.tpm'],
+  ['android-key', 'attestation.android_key'],
+  ['app-attest', 'attestation.app_attest'],
+  ['eat', 'attestation.eat'],
+  ['play-integrity', 'attestation.play_integrity'],
+])
 
 /** Names that metrics may have as a label. */
 export const isKnownScheme = (scheme: string): boolean =>
   scheme === 'software' || SECTIONS.has(scheme)
+
+/** Both steps of a TPM, which share what they seal. */
+const tpmVerifier = (twoSteps: TpmEnrolment, policy: TpmPolicy): Verifier => ({
+  trust: 'hardware',
+  begin: (request, expected) => twoSteps.begin(request, expected, policy),
+  verify: (evidence, expected) => twoSteps.verify(evidence, expected, policy),
+})
+
+function verifierOf(
+  scheme: string,
+  { tpm, androidKey, appAttest, eat, playIntegrity }: Policies,
+  twoSteps: TpmEnrolment,
+): Verifier | undefined {
+  const trust = 'hardware'
+  switch (scheme) {
+    case 'software':
+      return { trust: 'software', verify: verifySoftware }
+    case 'tpm':
+      return tpm && tpmVerifier(twoSteps, tpm)
+    case 'android-key':
+      return (
+        androidKey && { trust, verify: (e, expected) => verifyAndroidKey(e, expected, androidKey) }
+      )
+    case 'app-attest':
+      return (
+        appAttest && { trust, verify: (e, expected) => verifyAppAttest(e, expected, appAttest) }
+      )
+    case 'eat':
+      return eat && { trust, verify: (e, expected) => verifyEat(e, expected, eat) }
+    case 'play-integrity':
+      return (
+        playIntegrity && {
+          // It vouches for app and device, and says nothing of where the key lives.
+          trust: 'software',
+          verify: (e, expected) => verifyPlayIntegrity(e, expected, playIntegrity),
+        }
+      )
+    default:
+      return undefined
+  }
+}
 
 /** All that this server takes now; `policies` are those of the configuration in force. */
 export function createVerifiers(
@@ -41,18 +96,7 @@ export function createVerifiers(
   random: (length: number) => Buffer,
 ): Verifiers {
   const twoSteps = createTpmEnrolment(random)
-  return {
-    get(scheme) {
-      const { tpm } = policies()
-      if (scheme === 'software') return { trust: 'software', verify: verifySoftware }
-      if (scheme !== 'tpm' || tpm === undefined) return undefined
-      return {
-        trust: 'hardware',
-        begin: (request, expected) => twoSteps.begin(request, expected, tpm),
-        verify: (evidence, expected) => twoSteps.verify(evidence, expected, tpm),
-      }
-    },
-  }
+  return { get: (scheme) => verifierOf(scheme, policies(), twoSteps) }
 }
 
 function notTaken(scheme: string): Refused {

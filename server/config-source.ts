@@ -34,12 +34,14 @@ export function checkConfig(
   text: string,
   path: string,
   env: Readonly<Record<string, string | undefined>>,
+  nowSeconds = Math.floor(Date.now() / 1_000),
 ): ReadConfig {
   // A service manager starts us anywhere.
   const at = (name: string): string => resolve(dirname(resolve(path)), name)
   const read = parseConfig(text, env, (name) => readFileSync(at(name), 'utf8'))
   if ('problems' in read) return read
-  const { policies, problems } = readPolicies(read.config.attestation, at)
+  const { attestation } = read.config
+  const { policies, problems, warnings } = readPolicies(attestation, at, nowSeconds)
   if (problems.length > 0) return { problems: read.placed(problems) }
   const { certificate, ticketKeys } = read.config.eap
   const eap: EapConfig = {
@@ -53,7 +55,11 @@ export function checkConfig(
     }),
     ...(ticketKeys !== 'auto' && { ticketKeys: at(ticketKeys) }),
   }
-  return { config: { ...read.config, eap }, warnings: read.warnings, policies }
+  return {
+    config: { ...read.config, eap },
+    warnings: [...read.warnings, ...read.placed(warnings)],
+    policies,
+  }
 }
 
 /** Reads and checks it. */

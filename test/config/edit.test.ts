@@ -12,7 +12,7 @@ const SECRET = newSecret(Buffer.from('a fixed text of at least 24 bytes'))
 const EXAMPLE = readFileSync(new URL('../../config/example.yaml', import.meta.url), 'utf8')
 const ROOF = { name: 'roof', ipaddr: '198.51.100.0/24', secret: SECRET }
 
-const anyEnv = { LOBBY_SECRET: SECRET, LOBBY_COA_SECRET: SECRET }
+const anyEnv = { LOBBY_SECRET: SECRET, LOBBY_COA_SECRET: SECRET, PLAY_DECRYPTION_KEY: SECRET }
 const parse = (text: string) => parseConfig(text, anyEnv, () => SECRET)
 
 function textOf(result: ReturnType<typeof addClient>): string {

@@ -7,7 +7,10 @@ import type { Config, ConfigProblem } from '../../config/config.ts'
 import { parseConfig } from '../../config/parse.ts'
 
 const STRONG = 'k7mw4xq2np9rt3vy'
-const ENV = { LOBBY_SECRET: `${STRONG}-lobby`, LOBBY_COA_SECRET: `${STRONG}-coa` }
+const ENV = {
+  ...{ LOBBY_SECRET: `${STRONG}-lobby`, LOBBY_COA_SECRET: `${STRONG}-coa` },
+  PLAY_DECRYPTION_KEY: `${STRONG}-play`,
+}
 const EXAMPLE = readFileSync(new URL('../../config/example.yaml', import.meta.url), 'utf8')
 const MINIMAL = `operator: { name: Corner Wi-Fi }
 clients:
@@ -119,34 +122,24 @@ t.test('a minimal file gets every default of product §6', async (t) => {
 })
 
 // What config/example.yaml shows that is not a default; everything else there must be one.
-const NOT_DEFAULTS = [
-  'tariffs.standard.flat',
-  'tariffs.standard.flat.price',
-  'tariffs.standard.flat.window',
-  ...['payplace', 'payplace.timing'],
-  ...['beta', 'gamma', 'delta', 'challenge', 'eta'].map((name) => `payplace.timing.${name}`),
-  ...['attestation', 'attestation.tpm', 'attestation.tpm.pcrs'],
-  ...['attestation.tpm.pcrs.registers', 'attestation.tpm.pcrs.digests'],
-  'tariffs.standard.throttle_kbps',
-  'operator.name',
-  'clients[].name',
-  'clients[].ipaddr',
-  'clients[].ssid',
-  'clients[].bssids',
-  'clients[].secret',
-  'clients[].coa',
-  'clients[].coa.secret',
-  'clients[].merchant',
-  'clients[].location',
-  'clients[].location.lat',
-  'clients[].location.lon',
-  'tariffs.standard.per_minute',
-  'tariffs.standard.per_megabyte',
-  'operator',
-  'clients',
-  'tariffs',
-  'tariffs.standard',
-]
+const NOT_DEFAULTS = `
+  operator operator.name clients tariffs tariffs.standard
+  clients[].name clients[].ipaddr clients[].ssid clients[].bssids clients[].secret
+  clients[].coa clients[].coa.secret clients[].merchant
+  clients[].location clients[].location.lat clients[].location.lon
+  tariffs.standard.per_minute tariffs.standard.per_megabyte tariffs.standard.throttle_kbps
+  tariffs.standard.flat tariffs.standard.flat.price tariffs.standard.flat.window
+  payplace payplace.timing payplace.timing.beta payplace.timing.gamma payplace.timing.delta
+  payplace.timing.challenge payplace.timing.eta
+  attestation attestation.tpm attestation.tpm.pcrs attestation.tpm.pcrs.registers
+  attestation.tpm.pcrs.digests attestation.android_key attestation.android_key.apps
+  attestation.android_key.apps[].package attestation.android_key.apps[].signers
+  attestation.android_key.revocation_list attestation.app_attest attestation.app_attest.apps
+  attestation.eat attestation.eat.endorsements attestation.eat.profiles attestation.eat.client_ids
+  attestation.eat.signers attestation.play_integrity attestation.play_integrity.apps
+  attestation.play_integrity.apps[].package attestation.play_integrity.apps[].signers
+  attestation.play_integrity.secret attestation.play_integrity.verification_key
+`.split(/\s+/)
 
 function keyPaths(node: unknown, path: (string | number)[] = []): (string | number)[][] {
   if (isMap(node)) {
@@ -195,12 +188,16 @@ t.test('example.yaml: no key is missing from it', async (t) => {
   const timing = '{ beta: 12s, gamma: 4s, delta: 1s, challenge: 1d, eta: 3, zzzzzzzzzz: 1 }'
   places['timing'] = withLine(`payplace: { timing: ${timing} }`)
   const attestation = (text: string) => withLine(`attestation: { ${text} }`)
-  places['attestation.tpm'] = attestation('tpm: { zzzzzzzzzz: 1 }')
-  const pcrs = 'registers: [0], digests: ["DIGEST"], zzzzzzzzzz: 1'.replace(
-    'DIGEST',
-    '0'.repeat(64),
-  )
+  for (const scheme of 'tpm android_key app_attest eat play_integrity'.split(' ')) {
+    places[`attestation.${scheme}`] = attestation(`${scheme}: { zzzzzzzzzz: 1 }`)
+  }
+  const hash = '"0000000000000000000000000000000000000000000000000000000000000000"'
+  const pcrs = `registers: [0], digests: [${hash}], zzzzzzzzzz: 1`
   places['attestation.tpm.pcrs'] = attestation(`tpm: { pcrs: { ${pcrs} } }`)
+  const app = `{ package: a.b, signers: [${hash}], zzzzzzzzzz: 1 }`
+  places['attestation.android_key.apps'] = attestation(
+    `android_key: { apps: [${app}], revocation_list: x }`,
+  )
   for (const name of 'attestation radius eap chain sessions admission billing payplace log'.split(
     ' ',
   )) {
@@ -208,13 +205,13 @@ t.test('example.yaml: no key is missing from it', async (t) => {
   }
   let keys = 0
   for (const [place, text] of Object.entries(places)) {
-    const [problem] = problemsOf(text)
+    const problem = problemsOf(text).find(({ message }) => message.includes('Allowed: '))
     const allowed = /Allowed: (.*)$/.exec(problem?.message ?? '')?.[1]?.split(', ') ?? []
     t.not(allowed.length, 0, `${place}: ${problem?.message}`)
     for (const key of allowed) t.match(EXAMPLE, new RegExp(`\\b${key}:`), `${place}.${key}`)
     keys += allowed.length
   }
-  t.equal(keys, 91)
+  t.equal(keys, 116)
 })
 
 t.test("product §6's own example is a valid file", async (t) => {

@@ -1,58 +1,35 @@
 // The files that the section `attestation` names, read from a real folder: what is in them comes
 // into force, and what is wrong with one is told with its key, its line and what to do.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
 import t from 'tap'
 import { TPM_VENDOR_ROOTS } from '../../attestation/roots/tpm.ts'
-import { checkConfig } from '../../server/config-source.ts'
+import { vector as eatVector, type PsaVector, publicOf } from '../attestation/eat-maker.ts'
+import { vector } from '../attestation/made-chain.ts'
 import { octets, recorded } from '../attestation/tpm-recorded.ts'
+import { attestationFolder } from './attestation-rig.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'datanet-attestation-'))
-t.teardown(() => rmSync(directory, { recursive: true }))
-const at = (name: string) => join(directory, name)
+const { at, read, write, policiesOf, problemOf } = attestationFolder(t)
 const root = octets(recorded('rsa').root)
 const pem = `-----BEGIN CERTIFICATE-----\n${root.toString('base64')}\n-----END CERTIFICATE-----\n`
 const leaf = octets(recorded('rsa').first.ekCertificates[0] ?? '')
-
-const read = (part: string) =>
-  checkConfig(
-    `operator: { name: Corner Wi-Fi }
-tariffs: { standard: { per_minute: "1", per_megabyte: "1" } }
-attestation:
-  ${part}
-`,
-    at('datanet.yaml'),
-    {},
-  )
-
-function policiesOf(part: string) {
-  const result = read(part)
-  if ('problems' in result) throw new Error(JSON.stringify(result.problems))
-  return result.policies
-}
-
-function problemOf(part: string) {
-  const result = read(part)
-  const [problem, ...others] = 'problems' in result ? result.problems : []
-  if (problem === undefined || others.length > 0) throw new Error(JSON.stringify(result))
-  return problem
-}
+const HASH = 'ab'.repeat(32)
+const APPS = `apps: [{ package: org.datanet, signers: ["${HASH}"] }]`
+const apps = [{ packageName: 'org.datanet', signerSha256: [HASH] }]
 
 t.test('nothing is taken that the file does not name', async (t) => {
-  const result = checkConfig(
-    'operator: { name: x }\ntariffs: { s: { per_minute: "1", per_megabyte: "1" } }\n',
-    at('datanet.yaml'),
-    {},
+  t.same(Object.values(policiesOf('{}')).filter(Boolean), [])
+  t.same(
+    Object.keys(policiesOf('tpm: {}')).filter((name) => name === 'tpm'),
+    ['tpm'],
   )
-  t.same('policies' in result && result.policies, {})
 })
 
 t.test('TPM: built-in authorities, and those of the files, beside the configuration', async (t) => {
   t.equal(policiesOf('tpm: {}').tpm?.roots.length, TPM_VENDOR_ROOTS.length)
-  writeFileSync(at('roots.pem'), pem + pem)
-  writeFileSync(at('root.der'), root)
+  write('roots.pem', pem + pem)
+  write('root.der', root)
   const both = policiesOf(`tpm: { roots: [roots.pem, ${at('root.der')}] }`).tpm?.roots ?? []
   t.same(
     both.slice(TPM_VENDOR_ROOTS.length).map(({ raw }) => raw),
@@ -60,15 +37,15 @@ t.test('TPM: built-in authorities, and those of the files, beside the configurat
   )
   const digest = 'AB:'.repeat(32).slice(0, -1)
   const lists = policiesOf(`tpm: { revoked: ["${digest}"], endorsement_keys: ["${digest}"] }`)
-  t.same(lists.tpm?.revoked, new Set(['ab'.repeat(32)]), 'as openssl prints them')
-  t.same(lists.tpm?.endorsementKeys, new Set(['ab'.repeat(32)]))
+  t.same(lists.tpm?.revoked, new Set([HASH]), 'as openssl prints them')
+  t.same(lists.tpm?.endorsementKeys, new Set([HASH]))
 })
 
-t.test('files that are not there or not what they should be', async (t) => {
-  writeFileSync(at('leaf.der'), leaf)
-  writeFileSync(at('text.pem'), 'not a certificate')
-  writeFileSync(at('empty.pem'), '')
-  writeFileSync(at('half.pem'), pem + pem.replace(/MII/, 'MIJ'))
+t.test('TPM: files that are not there or not what they should be', async (t) => {
+  write('leaf.der', leaf)
+  write('text.pem', 'not a certificate')
+  write('empty.pem', '')
+  write('half.pem', pem + pem.replace(/MII/, 'MIJ'))
   mkdirSync(at('folder'))
   const cases: [file: string, says: RegExp][] = [
     ['none.pem', /names .*\/none\.pem, which does not exist; put it there or correct the path/],
@@ -78,11 +55,132 @@ t.test('files that are not there or not what they should be', async (t) => {
     ['empty.pem', /empty\.pem, which is not all certificates of authorities/],
     ['half.pem', /half\.pem, which is not all certificates of authorities/],
   ]
-  writeFileSync(at('roots.pem'), pem)
+  write('roots.pem', pem)
   for (const [file, says] of cases) {
     const problem = problemOf(`tpm: { roots: [roots.pem, ${file}] }`)
-    t.match(problem, { path: 'attestation.tpm.roots[1]', line: 4, message: says }, file)
+    t.match(problem, { path: 'attestation.tpm.roots[1]', line: 5, message: says }, file)
   }
-  writeFileSync(at('large.pem'), Buffer.alloc(8 * 1024 * 1024 + 1))
+  write('large.pem', Buffer.alloc(8 * 1024 * 1024 + 1))
   t.match(problemOf('tpm: { roots: [large.pem] }').message, /more than 8388608 octets/)
+})
+
+t.test("Android: Google's list, as old as its file", async (t) => {
+  const now = 1_795_000_000
+  const part = `android_key: { ${APPS}, revocation_list: status.json, revocation_max_age: 2d }`
+  write('status.json', vector('android-key/status.json'), now - 3 * 86_400)
+  const stale = read(part, now)
+  if ('problems' in stale) throw new Error('refused')
+  t.match(stale.warnings, [
+    {
+      ...{ path: 'attestation.android_key.revocation_list', line: 5 },
+      message: /^is older than revocation_max_age: no Android device is taken; fetch it anew from/,
+    },
+  ])
+  const { androidKey } = stale.policies
+  t.equal(androidKey?.revocation.fetchedAtSeconds, now - 3 * 86_400)
+  t.equal(androidKey?.revocationAgeMaxSeconds, 2 * 86_400)
+  t.match(androidKey, { apps, level: 'tee', bootKeys: [] })
+  t.notOk(androidKey && 'roots' in androidKey, 'the pinned ones')
+  write('status.json', vector('android-key/status.json'), now - 86_400)
+  const fresh = read(part, now)
+  t.same('warnings' in fresh && fresh.warnings, [])
+  for (const wrong of ['', '{', '[]', 'null', '{"entries":[1]}', '{"entries":{"xyz":{}}}']) {
+    write('status.json', wrong)
+    const { path, message } = problemOf(part)
+    t.equal(path, 'attestation.android_key.revocation_list')
+    t.match(message, /which is not Google's list in JSON; fetch it: curl -o .*status\.json https:/)
+  }
+  t.match(problemOf(part.replace('status', 'none')).message, /none\.json, which does not exist/)
+})
+
+t.test('App Attest: apps and environments', async (t) => {
+  const id = 'V8H6LQ9448.io.uebelacker.AppAttestExample'
+  const policy = (rest: string) => policiesOf(`app_attest: { apps: [${id}]${rest} }`).appAttest
+  t.same(policy(''), { appIds: [id], environments: ['production'] })
+  t.same(policy(', environments: [development]')?.environments, ['development'])
+})
+
+t.test('EAT: endorsed keys', async (t) => {
+  const psa = eatVector<PsaVector>('psa-rfc9783.json')
+  const entry = {
+    ...{ by: 'instance-id', id: psa.instance, model: 'example' },
+    publicKeyJwk: publicOf(psa.privateKeyJwk),
+  }
+  const part = `eat: { endorsements: keys.json, profiles: ["${psa.profile}"], client_ids: [-7] }`
+  write('keys.json', JSON.stringify([entry]))
+  t.same(policiesOf(part).eat, {
+    ...{ endorsed: [entry], profiles: [psa.profile], clientIds: [-7], software: [] },
+    maxAgeSeconds: 300,
+  })
+  const hex = Buffer.alloc(48, 1).toString('hex')
+  const signed = policiesOf(part.replace('}', `, signers: ["${hex}"] }`))
+  t.same(signed.eat?.signers, [Buffer.alloc(48, 1).toString('base64url')])
+  const cases: [content: unknown, says: RegExp][] = [
+    [{}, /is not a list of endorsed keys/],
+    [[], /is not a list of endorsed keys/],
+    [[entry, null], /entry 2 is no object/],
+    [[{ ...entry, untilSecond: 1 }], /entry 1 has "untilSecond", which is not a key/],
+    [[{ ...entry, by: 'kid' }], /entry 1 by: must be "key-id" or "instance-id"/],
+    [[{ ...entry, id: 'AA==' }], /entry 1 id: must be/],
+    [[{ ...entry, id: '' }], /entry 1 id: must be/],
+    [[{ ...entry, publicKeyJwk: psa.privateKeyJwk }], /entry 1 publicKeyJwk: must be the public/],
+    [[{ ...entry, publicKeyJwk: { kty: 'EC' } }], /entry 1 publicKeyJwk/],
+    [[{ ...entry, model: 7 }], /entry 1 model/],
+    [[{ ...entry, untilSeconds: '2030' }], /entry 1 untilSeconds: must be whole Unix seconds/],
+    [[entry, { ...entry, model: 'other' }], /entry 2 names the same key again/],
+  ]
+  for (const [content, says] of cases) {
+    write('keys.json', JSON.stringify(content))
+    const problem = problemOf(part)
+    t.equal(problem.path, 'attestation.eat.endorsements')
+    t.match(problem.message, says)
+    t.match(problem.message, /keys\.json, which does not fit: .*; correct the file/)
+  }
+})
+
+t.test('Play Integrity: keys as the console shows them; no secret in a message', async (t) => {
+  const spki = (key: KeyObject) => key.export({ format: 'der', type: 'spki' }).toString('base64')
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const other = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey
+  const secret = randomBytes(32).toString('base64')
+  const part = (o: object) =>
+    `play_integrity: ${JSON.stringify({
+      ...{ apps: [{ package: 'org.datanet', signers: [HASH] }] },
+      ...{ verification_key: spki(publicKey), ...o },
+    })}`
+  const { playIntegrity } = policiesOf(part({ secret }))
+  t.same(playIntegrity?.decryptionKey, Buffer.from(secret, 'base64'))
+  t.equal(playIntegrity?.verificationKey.asymmetricKeyDetails?.namedCurve, 'prime256v1')
+  t.match(playIntegrity, { apps, device: 'device', ageMaxSeconds: 300 })
+  write('play.secret', `${secret}\n`)
+  const fromFile = policiesOf(part({ secret_file: 'play.secret' }))
+  t.same(fromFile.playIntegrity?.decryptionKey, Buffer.from(secret, 'base64'))
+  const cases: [change: object, path: string, says: RegExp][] = [
+    [{}, 'secret', /is missing/],
+    [{ secret: ['$', '{UNSET}'].join('') }, 'secret', /variable UNSET, which is not set/],
+    [{ secret, secret_file: 'play.secret' }, 'secret_file', /exactly one of them/],
+    [{ secret: secret.slice(4) }, 'secret', /must be 32 octets in base64: the response decryption/],
+    [{ secret_file: 'keys.json' }, 'secret_file', /must be 32 octets in base64/],
+    [{ secret_file: 'none' }, 'secret_file', /can't be read \(ENOENT\)/],
+    [
+      { secret, verification_key: spki(other) },
+      'verification_key',
+      /must be a public key on P-256/,
+    ],
+    [{ secret, verification_key: secret }, 'verification_key', /must be a public key on P-256/],
+  ]
+  for (const [change, path, says] of cases) {
+    const problem = problemOf(part(change))
+    t.equal(problem.path, `attestation.play_integrity.${path}`)
+    t.match(problem.message, says)
+    t.notOk(problem.message.includes(secret.slice(4)), 'the secret is not repeated')
+  }
+})
+
+t.test('several mistakes are told at once', async (t) => {
+  const result = read(`{ tpm: { roots: [a, b] }, android_key: { ${APPS}, revocation_list: c } }`)
+  t.same(
+    'problems' in result && result.problems.map(({ path }) => path),
+    ['tpm.roots[0]', 'tpm.roots[1]', 'android_key.revocation_list'].map((p) => `attestation.${p}`),
+  )
 })

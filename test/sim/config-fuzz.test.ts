@@ -5,7 +5,10 @@ import fc from 'fast-check'
 import t from 'tap'
 import { parseConfig } from '../../config/parse.ts'
 
-const ENV = { LOBBY_SECRET: 'k7mw4xq2np9rt3vy-lobby', LOBBY_COA_SECRET: 'k7mw4xq2np9rt3vy-coa' }
+const ENV = {
+  ...{ LOBBY_SECRET: 'k7mw4xq2np9rt3vy-lobby', LOBBY_COA_SECRET: 'k7mw4xq2np9rt3vy-coa' },
+  PLAY_DECRYPTION_KEY: 'k7mw4xq2np9rt3vy-play',
+}
 const EXAMPLE = readFileSync(new URL('../../config/example.yaml', import.meta.url), 'utf8')
 const noFile = (): string => {
   throw Object.assign(new Error('no such file'), { code: 'ENOENT' })
