@@ -6,6 +6,7 @@ import type { Usage } from './ledger.ts'
 import { closeRow, draw, markVolume, rateAnew, settle } from './ledger-judge.ts'
 import { bookOf, put, putAccount, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
+import { expireKeys } from './metering-keys.ts'
 import { debtOf, octetsOf, owed } from './rating.ts'
 import type { AttestedUsage, Dispute, NasPlace, Session } from './session.ts'
 import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
@@ -172,8 +173,11 @@ function reconcile(tables: Tables, row: Row, isLater: boolean, nowMs: number): v
   const { trust, sequence } = attested
   const figures = { nasOctets: counted, otherOctets: octets }
   dispute(tables, row, { kind: 'usage-disagreement', ...figures, trust, sequence }, nowMs)
-  const { disputed } = row.session
+  const { disputed, account, kind } = row.session
   put(tables, row, { ...rest, disputed, attested: { ...attested, disagrees: true } })
+  // Which of the account's keys has signed too little is not kept.
+  const isOurs = account !== undefined && kind !== 'pmksa'
+  if (isOurs && octets < counted) expireKeys(tables, account)
 }
 
 /** Takes the device's signed report in; its session is brought up to the time first. */

@@ -13,7 +13,7 @@ import { continuation, find, lastAt, standing } from './ledger-questions.ts'
 import { begin, beginByStart, confirm, mayHaveAllowance } from './ledger-sessions.ts'
 import { bookOf, byAge, createTables, emptyBook, type Row } from './ledger-tables.ts'
 import { attest, compareMeters, report, stop } from './ledger-usage.ts'
-import { enrol } from './metering-keys.ts'
+import { enrol, raiseCounter } from './metering-keys.ts'
 import type {
   Account,
   AccountingRecord,
@@ -189,7 +189,9 @@ export interface Ledger {
    */
   attest(id: string, report: AttestedUsage, nowMs: number): void
   /** Takes in a metering key of an account in memory, for the oldest where it has a few. */
-  enrol(key: Omit<MeteringKey, 'slot'>): MeteringKey
+  enrol(key: Omit<MeteringKey, 'slot' | 'counter'>): MeteringKey
+  /** An App Attest assertion was taken that had this counter; it never goes back. */
+  raiseCounter(account: Address, publicKey: string, counter: number): void
   /** Decides to put a session off; undefined where none is open. One still reserved is closed. */
   cut(id: string, reason: CutReason, nowMs: number): Session | undefined
   /**
@@ -302,6 +304,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       attest(tables, row, usage, nowMs)
     },
     enrol: (key) => enrol(tables, key),
+    raiseCounter: (...assertion) => raiseCounter(tables, ...assertion),
     cut(id, reason, nowMs) {
       const row = openAt(id, nowMs)
       if (row === undefined) return undefined

@@ -158,8 +158,10 @@ export interface MeteringKey {
   readonly scheme: string
   readonly trust: Exclude<Trust, 'none'>
   readonly enrolledAtMs: number
-  /** From then on its reports count for nothing until it is shown anew. */
+  /** From then on its reports count for nothing until it is shown anew; 0: at once. */
   readonly expiresAtMs: number
+  /** Of the last App Attest assertion that was taken, which the next must be above; else 0. */
+  readonly counter: number
 }
 
 /** What is known of an account apart from its sessions. */

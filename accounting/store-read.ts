@@ -194,6 +194,7 @@ function readMeteringKey(row: Row): MeteringKey {
     trust: String(row['trust']) as MeteringKey['trust'],
     enrolledAtMs: Number(row['enrolled_at']),
     expiresAtMs: Number(row['expires_at']),
+    counter: Number(row['counter']),
   }
 }
 

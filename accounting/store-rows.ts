@@ -310,6 +310,7 @@ export const meteringKeyTable: Table<MeteringKey> = {
     ['trust', 'text'],
     ['enrolled_at', 'integer'],
     ['expires_at', 'integer'],
+    ['counter', 'integer'],
   ],
   keyOf: (key) => `${key.slot} ${key.account}`,
   values: (key) => [
@@ -320,6 +321,7 @@ export const meteringKeyTable: Table<MeteringKey> = {
     key.trust,
     key.enrolledAtMs,
     key.expiresAtMs,
+    key.counter,
   ],
 }
 

@@ -193,9 +193,15 @@ const attested = ({ integer, endKeyed }: Dialect): string[] => [
   `ALTER TABLE disputes ADD COLUMN sequence ${integer}`,
 ]
 
+/** App Attest: an assertion must have a higher counter than the last. */
+const counters = ({ integer }: Dialect): string[] => [
+  `ALTER TABLE metering_keys ADD COLUMN counter ${integer} NOT NULL DEFAULT 0`,
+]
+
 /** Migration n is at index n - 1: the statements that bring version n - 1 to version n. */
 export function migrations(dialect: Dialect): readonly (readonly string[])[] {
-  return [[...dialect.before, ...tables(dialect), radacct(dialect)], attested(dialect)]
+  const first = [...dialect.before, ...tables(dialect), radacct(dialect)]
+  return [first, attested(dialect), counters(dialect)]
 }
 
 /** The table that says which migrations have run. */

@@ -162,20 +162,14 @@ export function readReport(evidence: unknown): SignedReport | undefined {
   return { report, message: reportMessage(octets), proof: { form, octets: proof } }
 }
 
-/** For a metering key that signs itself: TPM, Android, PSA, software. */
+/**
+ * For a metering key that signs itself: TPM, Android, PSA, software. A key of App Attest asserts
+ * instead: app-attest.ts, over the octets of `message`.
+ */
 export const signedBy =
   (meteringKey: KeyObject): ProofCheck =>
   ({ message, proof }) =>
     proof.form === 'signature' && signatureHolds(meteringKey, message, proof.octets)
-
-/**
- * For a key of App Attest, whose verifier is given: true where the assertion is over these octets,
- * which the app passes the SHA-256 of to generateAssertion. Its counter is for the verifier.
- */
-export const assertedBy =
-  (holds: (assertion: Buffer, clientData: Buffer) => boolean): ProofCheck =>
-  ({ message, proof }) =>
-    proof.form === 'assertion' && holds(proof.octets, message)
 
 function problemOf(
   { report }: SignedReport,

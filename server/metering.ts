@@ -99,6 +99,7 @@ export function createMetering(books: Books, deps: MeteringDeps): Metering {
   })
   const reports = createUsageReports({
     ...{ ledger, now, wallNow, secret: deps.random(32) },
+    appAttest: () => current().policies.appAttest,
     count: (outcome) => metrics.usageReports.inc({ outcome }),
   })
   const payments = createPayments({

@@ -6,6 +6,7 @@
 import { createHmac, type KeyObject } from 'node:crypto'
 import type { Ledger } from '../accounting/ledger.ts'
 import type { MeteringKey, Session, Trust } from '../accounting/session.ts'
+import { type AppAttestPolicy, verifyAssertion } from '../attestation/app-attest.ts'
 import { publicKeyOf } from '../attestation/p256.ts'
 import {
   checkReport,
@@ -24,6 +25,8 @@ export type UsageRefusal =
   | 'no-key'
   /** The key must be shown anew first. */
   | 'key-expired'
+  /** An App Attest assertion that is no newer than the last. */
+  | 'counter'
   /** Not the account's, not the one the payment names, or not begun. */
   | 'unknown-session'
   /** It ended too long ago. */
@@ -42,7 +45,9 @@ export interface UsageReports {
 }
 
 export interface UsageReportsDeps {
-  readonly ledger: Pick<Ledger, 'session' | 'meteringKeys' | 'attest'>
+  readonly ledger: Pick<Ledger, 'session' | 'meteringKeys' | 'attest' | 'raiseCounter'>
+  /** Which apps may have made assertions now; undefined: none. */
+  readonly appAttest: () => AppAttestPolicy | undefined
   /** 32 octets that nobody else has; new ones void the nonces that are out. */
   readonly secret: Buffer
   /** The clock of the books. */
@@ -58,6 +63,15 @@ export interface UsageReportsDeps {
  * too. Within it a report is told from its copy by its sequence.
  */
 const NONCE_PERIOD_MS = 900_000
+
+/** The scheme whose keys sign nothing but assertions. */
+const APP_ATTEST = 'app-attest'
+
+/** The key that made a report's proof; with an assertion, its counter. */
+interface Proven {
+  readonly key: MeteringKey
+  readonly counter: number | 'not above' | undefined
+}
 
 const refuse = (reason: UsageRefusal, nonce?: string): UsageAnswer => ({
   ...{ accepted: false, reason },
@@ -83,6 +97,26 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     return signedBy(known)(signed)
   }
 
+  /** Whose proof it is; keys of App Attest make assertions, all others sign, and none does both. */
+  function proven(keys: readonly MeteringKey[], signed: SignedReport): Proven | undefined {
+    const { message, proof } = signed
+    if (proof.form === 'signature') {
+      const key = keys.find((one) => one.scheme !== APP_ATTEST && hasSigned(one, signed))
+      return key && { key, counter: undefined }
+    }
+    const policy = deps.appAttest()
+    if (policy === undefined) return undefined
+    for (const key of keys.filter(({ scheme }) => scheme === APP_ATTEST)) {
+      const publicKey = Buffer.from(key.publicKey, 'base64url')
+      const expected = { publicKey, clientData: message, counter: key.counter }
+      const verdict = verifyAssertion(proof.octets, expected, policy)
+      if (verdict.ok) return { key, counter: verdict.counter }
+      // Said after the signature held: it is this key's.
+      if (verdict.reason === 'counter') return { key, counter: 'not above' }
+    }
+    return undefined
+  }
+
   function take(account: Address, named: string | undefined, evidence: unknown): UsageAnswer {
     const signed = readReport(evidence)
     if (signed === undefined) return refuse('malformed')
@@ -94,9 +128,11 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     if (named !== undefined && named !== session.id) return refuse('unknown-session')
     const keys = ledger.meteringKeys(account)
     if (keys.length === 0) return refuse('no-key')
-    const key = keys.find((one) => hasSigned(one, signed))
-    if (key === undefined) return refuse('bad-signature')
+    const by = proven(keys, signed)
+    if (by === undefined) return refuse('bad-signature')
+    const { key, counter } = by
     const nonce = nonceOf(session.id)
+    if (counter === 'not above') return refuse('counter', nonce)
     if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
     if (isLongOver(session, deps.now())) return refuse('session-over')
     const last = session.attested
@@ -109,6 +145,8 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     const { sequence, time, inputOctets, outputOctets } = report
     const { trust } = key
     const missing = (last?.missing ?? 0) + verdict.gap
+    // Before the report is taken, which may end that the key counts at all.
+    if (counter !== undefined) ledger.raiseCounter(account, key.publicKey, counter)
     ledger.attest(
       session.id,
       { sequence, time, inputOctets, outputOctets, trust, missing },

@@ -304,7 +304,7 @@ async function newer(t: Test, bed: Bed): Promise<void> {
   const { open, sql } = await bed(t)
   await (await open()).close()
   await sql('INSERT INTO schema_version VALUES (99)')
-  await failsWith(t, open(), 'failed', /has schema 99, this program knows 2: run the newer program/)
+  await failsWith(t, open(), 'failed', /has schema 99, this program knows 3: run the newer program/)
   await sql('DELETE FROM schema_version WHERE version = 99')
   await (await open()).close()
 }

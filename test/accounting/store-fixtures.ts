@@ -130,6 +130,7 @@ export function meteringKey(n: number, slot: number, over: Partial<MeteringKey> 
   return {
     ...{ account: addressOf(n), slot, publicKey: `BEtleQ-_${n}-${slot}`, scheme: 'software' },
     ...{ trust: 'software', enrolledAtMs: NOON + slot, expiresAtMs: NOON + 86_400_000 },
+    counter: slot === 0 ? 0 : 2 ** 32 - slot,
     ...over,
   }
 }

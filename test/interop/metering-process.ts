@@ -67,6 +67,7 @@ const mirror = {
 }
 const ensureAccount = createEnsureAccount(ledger, storage)
 const reports = createUsageReports({
+  appAttest: () => undefined,
   ...{ ledger, now, wallNow: now, secret: keyNamed('secret'), count: () => {} },
 })
 const door = { domain, ledger, committer, mirror, ensureAccount, reports, now, wallNow: now }

@@ -22,6 +22,7 @@ t.test('a key in software is enrolled, and is there after a restart', async (t) 
     ...{ account: alice, slot: 0, publicKey: key.publicKey.toString('base64url') },
     ...{ scheme: 'software', trust: 'software', enrolledAtMs: NOW_MS },
     expiresAtMs: NOW_MS + 86_400_000,
+    counter: 0,
   }
   t.same(ledger.meteringKeys(alice), [kept])
   t.same((await storage.account(alice))?.meteringKeys, [kept])

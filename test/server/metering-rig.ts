@@ -22,6 +22,7 @@ export async function metering() {
   })
   const ensureAccount = async () => undefined
   const reports = createUsageReports({
+    appAttest: () => undefined,
     ...{ ledger, now: Date.now, wallNow: Date.now, secret: randomBytes(32) },
     count: () => undefined,
   })

@@ -5,6 +5,7 @@ import { createLedger } from '../../accounting/ledger.ts'
 import type { Changes } from '../../accounting/session.ts'
 import { StorageError } from '../../accounting/storage.ts'
 import { priceTariff, reserveOf } from '../../accounting/tariff.ts'
+import type { AppAttestPolicy } from '../../attestation/app-attest.ts'
 import type { Channel } from '../../chain/mirror-state.ts'
 import type { Address } from '../../ethereum/address.ts'
 import { signDigest } from '../../ethereum/signature.ts'
@@ -51,6 +52,7 @@ export interface World {
   outcomes: string[]
   /** Of reports of usage. */
   reports: string[]
+  appAttest: AppAttestPolicy | undefined
 }
 
 export const diskFull = () => new StorageError('disk-full', 'the disk is full')
@@ -63,7 +65,7 @@ export function rig() {
   const world: World = {
     ...{ nowMs: NOW_MS, wallAheadMs: 0, heardAtMs: NOW_MS, connected: true, channels: new Map() },
     ...{ refresh: () => false, refreshes: [], commit: () => {}, commits: [] },
-    ...{ failed: undefined, ensured: [], outcomes: [], reports: [] },
+    ...{ failed: undefined, ensured: [], outcomes: [], reports: [], appAttest: undefined },
     ensure: (account) => ledger.meet(account),
   }
   const now = () => world.nowMs
@@ -91,6 +93,7 @@ export function rig() {
     world.ensure(account)
   }
   const reports = createUsageReports({
+    appAttest: () => world.appAttest,
     ...{ ledger, now, wallNow, secret: keyNamed('secret') },
     count: (outcome) => world.reports.push(outcome),
   })

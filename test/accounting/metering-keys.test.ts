@@ -1,0 +1,86 @@
+// When a device has signed too little, its account's keys must be shown anew: each way in which two
+// meters can disagree, and whose fault the ledger takes it for.
+
+import t from 'tap'
+import type { AttestedUsage } from '../../accounting/session.ts'
+import { accountOf, emptyLedger, idOf, newSession, placeAt, usage } from './books.ts'
+
+const MB = 1_000_000n
+const MINUTE = 60_000
+const DAY = 86_400_000
+
+/** Who says how many megabytes: `nas` and, at the end, `stop`; `device`, or `says` unsigned. */
+type Steps = string
+
+/** Two keys of account 1, and a session in which the steps are taken a minute apart. */
+function after(steps: Steps, trust: AttestedUsage['trust'] = 'hardware') {
+  const ledger = emptyLedger()
+  ledger.begin(newSession(1), 0)
+  ledger.confirm(idOf(1), 0)
+  for (const publicKey of ['one', 'two']) {
+    ledger.enrol({
+      ...{ account: accountOf(1), publicKey, scheme: 'tpm', trust: 'hardware' },
+      ...{ enrolledAtMs: 0, expiresAtMs: DAY },
+    })
+  }
+  ledger.drain()
+  let sequence = 0
+  for (const [index, step] of steps.split(', ').entries()) {
+    const [who, megabytes = ''] = step.split(' ')
+    const atMs = (index + 1) * MINUTE
+    const outputOctets = BigInt(megabytes) * MB
+    const counted = () => usage({ eventAtMs: atMs, inputOctets: 0n, outputOctets })
+    sequence += 1
+    const report = {
+      sequence,
+      time: atMs / 1_000,
+      trust,
+      missing: 0,
+      inputOctets: 0n,
+      outputOctets,
+    }
+    if (who === 'nas') ledger.report(idOf(1), counted(), placeAt(), atMs)
+    else if (who === 'stop') ledger.stop(idOf(1), counted(), placeAt(), atMs)
+    else if (who === 'says') ledger.deviceReport(idOf(1), outputOctets, atMs)
+    else ledger.attest(idOf(1), report, atMs)
+  }
+  const expiries = ledger.meteringKeys(accountOf(1)).map(({ expiresAtMs }) => expiresAtMs)
+  return { ledger, expiries, written: ledger.drain().meteringKeys }
+}
+
+const CASES: readonly [name: string, anew: boolean, steps: Steps][] = [
+  ['both say the same', false, 'nas 20, device 20'],
+  ['less, within 5 % + 1 MB', false, 'nas 20, device 19'],
+  ['less than was counted before', true, 'nas 20, device 10'],
+  ['less, and the session over', true, 'stop 20, device 10'],
+  ['what is counted later is more', true, 'device 10, nas 20'],
+  ['more than was counted before: the NAS is behind', false, 'nas 10, device 20'],
+  ['more than is counted later: the NAS', false, 'device 20, nas 10'],
+  ['more, and the session over: the NAS', false, 'device 20, stop 10'],
+  ['less, but without a signature', false, 'nas 20, says 10'],
+]
+
+for (const [name, anew, steps] of CASES) {
+  t.test(`${name}: ${anew ? 'shown anew' : 'the keys stand'}`, async (t) => {
+    const { expiries, written } = after(steps)
+    t.same(expiries, anew ? [0, 0] : [DAY, DAY])
+    t.equal(written.length, anew ? 2 : 0, 'kept')
+  })
+}
+
+t.test('whatever the key is worth', async (t) => {
+  t.same(after('nas 20, device 10', 'software').expiries, [0, 0])
+})
+
+t.test('once a session: what is shown anew counts', async (t) => {
+  const { ledger } = after('nas 20, device 10')
+  const [key] = ledger.meteringKeys(accountOf(1))
+  if (key === undefined) throw new Error('no key')
+  ledger.enrol({ ...key, expiresAtMs: 2 * DAY })
+  const report = { sequence: 9, time: 300, missing: 0, inputOctets: 0n, outputOctets: 11n * MB }
+  ledger.attest(idOf(1), { ...report, trust: 'hardware' }, 5 * MINUTE)
+  t.same(
+    ledger.meteringKeys(accountOf(1)).map(({ expiresAtMs }) => expiresAtMs),
+    [0, 2 * DAY],
+  )
+})
