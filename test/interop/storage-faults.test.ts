@@ -52,9 +52,13 @@ async function smallDisk(t: Test): Promise<Disk> {
   writeFileSync(image, '')
   await must('truncate', ['-s', '64M', image])
   await must('mkfs.ext4', ['-q', '-F', image])
+  // Another program's new mount namespace has a copy of every mount, which would keep the disk's
+  // device: below a shared one the copy goes with the original.
+  await must('mount', ['--bind', directory, directory])
+  await must('mount', ['--make-shared', directory])
   const mount = () => must('mount', ['-o', 'loop', image, disk])
   t.teardown(async () => {
-    await run('umount', [disk])
+    await run('umount', ['--recursive', directory])
   })
   await mount()
   // What mkfs and mount wrote is on the disk before anything is tried.
