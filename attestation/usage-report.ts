@@ -182,7 +182,9 @@ function problemOf(
     if (report.sequence <= last.sequence) return 'replayed'
     if (report.inputOctets < last.inputOctets) return 'rolled-back'
     if (report.outputOctets < last.outputOctets) return 'rolled-back'
-    if (report.time < last.time) return 'clock-skew'
+    // A last one of a time to come: our clock was set back since, and that refuses nobody.
+    const isLastToCome = last.time - nowSeconds > CLOCK_SKEW_SECONDS
+    if (report.time < last.time && !isLastToCome) return 'clock-skew'
   }
   return Math.abs(report.time - nowSeconds) > CLOCK_SKEW_SECONDS ? 'clock-skew' : undefined
 }

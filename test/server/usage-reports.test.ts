@@ -181,3 +181,13 @@ t.test('reports alone cost their address what checking them costs', async (t) =>
   t.equal(taken, 2_500)
   t.match(await post('/v1/usage', bad), { status: 429, error: { code: 'too-many-requests' } })
 })
+
+t.test('a clock that is set back refuses no reports until the old time', async (t) => {
+  const { world, evidence, report } = served()
+  world.wallAheadMs = 3_600_000
+  t.match(await report(evidence({ time: NOW_SECONDS + 3_600 })), { accepted: true })
+  world.wallAheadMs = 0
+  t.match(await report(evidence({ sequence: 2 })), { accepted: true })
+  const before = evidence({ sequence: 3, time: NOW_SECONDS - 1 })
+  t.match(await report(before), { reason: 'clock-skew' }, 'and its order holds from then on')
+})
