@@ -4,6 +4,7 @@
 // http.ts.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Committer } from '../accounting/committer.ts'
 import type { Ledger } from '../accounting/ledger.ts'
 import { StorageError } from '../accounting/storage.ts'
 import { isRecord, readAccount, readSignature, type VoucherDomain } from '../accounting/voucher.ts'
@@ -21,7 +22,7 @@ import type { UsageAnswer, UsageReports } from './usage-reports.ts'
 export interface PaymentRoutesDeps {
   readonly payments: Payments
   readonly reports: UsageReports
-  readonly committer: { durable(): Promise<void> }
+  readonly committer: Pick<Committer, 'durable' | 'failed'>
   readonly domain: VoucherDomain
   readonly ledger: Ledger
   readonly mirror: Pick<Mirror, 'channel'>
@@ -219,6 +220,9 @@ async function answerUsage(
   // Nothing is signed yet: who names no session of the account makes nobody read its books.
   const isTheirs = deps.ledger.session(session)?.account === consumer
   if (isTheirs) await deps.ensureAccount(consumer).catch(refuseStorage)
+  // As for payments: what is refused changes nothing.
+  const failed = deps.committer.failed()
+  if (failed !== undefined) refuseStorage(failed)
   const usage = deps.reports.take(consumer, session, evidence)
   if (usage.accepted) await deps.committer.durable().catch(refuseStorage)
   return { usage }

@@ -191,3 +191,13 @@ t.test('a clock that is set back refuses no reports until the old time', async (
   const before = evidence({ sequence: 3, time: NOW_SECONDS - 1 })
   t.match(await report(before), { reason: 'clock-skew' }, 'and its order holds from then on')
 })
+
+t.test('while the store is away a report is refused, and changes nothing', async (t) => {
+  const { world, ledger, session, evidence, report, post, alice } = served()
+  world.failed = diskFull()
+  const body = { consumer: alice, session, evidence: evidence() }
+  t.match(await post('/v1/usage', body), { status: 503, error: { code: 'storage-unavailable' } })
+  t.equal(ledger.session(session)?.attested, undefined)
+  world.failed = undefined
+  t.match(await report(evidence()), { accepted: true }, 'the same again')
+})
