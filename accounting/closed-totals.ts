@@ -12,11 +12,15 @@ const STEP_ROWS = 1_000
 
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Text, since sums of 64-bit octets and 96-bit amounts fit no number of a driver. */
+/**
+ * Text, since sums of 64-bit octets and 96-bit amounts fit no number of a driver. A reconnect that
+ * nobody has paid for is its access point's word alone: it may be made up, as often as one likes.
+ */
 const PAGE = `SELECT number, id, started_at, CAST(credit AS TEXT) AS credit,
     CAST(input_octets AS TEXT) AS input, CAST(output_octets AS TEXT) AS output
   FROM sessions
   WHERE account = ? AND closed_at < ? AND (ended_by IS NULL OR ended_by <> 'abandoned')
+    AND (kind <> 'pmksa' OR credit <> '0')
     AND (started_at, number) > (?, ?)
   ORDER BY started_at, number LIMIT ?`
 

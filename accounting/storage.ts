@@ -123,7 +123,8 @@ export interface Storage {
   histories(endedSinceMs: number): Promise<readonly NasHistory[]>
   /**
    * What an account's sessions that ended before a time (Unix ms) add up to; reservations that came
-   * to nothing are left out. Reads in small steps, for as long as there are sessions.
+   * to nothing are left out, and reconnects that nobody has paid for. Reads in small steps, for as
+   * long as there are sessions.
    */
   closedTotals(account: Address, endedBeforeMs: number): Promise<ClosedTotals>
   /**

@@ -20,7 +20,9 @@ export async function closedTotals(t: Test, bed: Bed): Promise<void> {
   const other = f.closedNumber(count, 1, { account: f.addressOf(2) })
   const running = f.sessionNumber(count + 1, { account })
   const abandoned = f.closedNumber(count + 2, 1, { account, endedBy: 'abandoned' })
-  await commit(store, { sessions: [...mine, other, running, abandoned] })
+  const reconnect = { account, kind: 'pmksa', credit: 0n, endedAtMs: f.NOON } as const
+  const told = f.closedNumber(count + 3, 1, reconnect)
+  await commit(store, { sessions: [...mine, other, running, abandoned, told] })
   const early = await store.closedTotals(account, f.NOON + 10)
   const ten = mine.slice(0, 10)
   const ids = createHash('sha256')
@@ -40,5 +42,8 @@ export async function closedTotals(t: Test, bed: Bed): Promise<void> {
     all.output,
     mine.reduce((sum, { output }) => sum + output.total, 0n),
   )
+  await commit(store, { sessions: [{ ...told, credit: 1n }] })
+  const paid = await store.closedTotals(account, f.NOON * 2)
+  t.equal(paid.sessions, count + 1, 'a reconnect counts once somebody has paid for it')
   await store.close()
 }
