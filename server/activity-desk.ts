@@ -119,11 +119,13 @@ export function createActivityDesk(deps: ActivityDeskDeps): ActivityDesk {
     if (consumers.take(consumer, 1, deps.now()) > 0) {
       return refuse('too-many-requests', 'this account asks too often; try again in a minute')
     }
-    if (!(await book.catchUp()) || book.isFull()) {
-      return refuse('not-ready', 'the summaries on the chain are not read yet; try again')
-    }
+    const isRead = await book.catchUp()
     // What was published by the time of the ledger's answer is in the book, or its nonce is used.
     const published = book.consumer(consumer)
+    // Anybody may publish, with an operator of its own: that must not stop who is in the book.
+    if (!isRead || (book.isFull() && published.count === 0)) {
+      return refuse('not-ready', 'the summaries on the chain are not read yet; try again')
+    }
     const known = { ...published, byOperator: new Map(published.byOperator) }
     const totals = await deps.storage.closedTotals(consumer, end * 1_000)
     return nextActivity({ consumer, operator, end, totals, book: known })

@@ -21,6 +21,7 @@ const domain = payPlaceDomain(31_337, noActivityContracts.activities)
 function world(first: ClosedTotals) {
   const chain: PublishedActivity[] = []
   const state = { totals: first, nowMs: 1_000_000, askedMs: 0, known: [alice] as Address[] }
+  const full = { isFull: false }
   const logOf = (one: PublishedActivity) =>
     activitiesInterface.encodeEventLog('ActivitySummary', [
       ...[one.consumer, one.operator, one.start, one.end, one.bytesUp, one.bytesDown],
@@ -36,7 +37,8 @@ function world(first: ClosedTotals) {
     ...{ activity: noActivityContracts, deployBlock: 1, head: () => chain.length },
   })
   const desk = createActivityDesk({
-    ...{ book, operator: OPERATOR, domain, operatorKey: keys.operator, lagSeconds: 0 },
+    book: { ...book, isFull: () => full.isFull },
+    ...{ operator: OPERATOR, domain, operatorKey: keys.operator, lagSeconds: 0 },
     storage: {
       async closedTotals(_account, endedBeforeMs) {
         state.askedMs = endedBeforeMs
@@ -50,7 +52,7 @@ function world(first: ClosedTotals) {
     const { evidenceHash, nonce: _, ...rest } = activity
     chain.push({ ...rest, evidenceHash: Buffer.from(evidenceHash).toString('hex') })
   }
-  return { state, book, desk, publish }
+  return { state, full, book, desk, publish }
 }
 
 const totals = (over: Partial<ClosedTotals> = {}): ClosedTotals => ({
@@ -162,4 +164,15 @@ t.test('one account makes the ledger add up no more than its part', async (t) =>
   w.state.nowMs += 10_000
   for (let n = 0; n < 25; n++) await w.desk.attest(activity, forged)
   t.match(await w.desk.propose(alice), { activity: { sessions: 4 } }, 'nobody else asks for it')
+})
+
+t.test('a book that is full refuses only who is not in it', async (t) => {
+  const w = world(totals())
+  w.state.known.push(accountOf(keys.bob))
+  w.publish(await proposed(w))
+  w.state.nowMs += 1_000_000
+  w.state.totals = totals({ sessions: 5 })
+  w.full.isFull = true
+  t.match(await w.desk.propose(alice), { activity: { sessions: 1, nonce: 1n } })
+  t.match(await w.desk.propose(accountOf(keys.bob)), { refusal: 'not-ready' })
 })
