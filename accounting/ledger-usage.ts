@@ -105,7 +105,14 @@ export function report(
     const sides: Sides = { kind: 'rate-clamped', ...figures, trust: 'none', sequence: undefined }
     dispute(tables, row, sides, nowMs)
   }
-  reconcile(tables, row, usage.eventAtMs >= (session.attested?.atMs ?? 0) && !older, nowMs)
+  const { attested } = row.session
+  // More than was signed may have flowed since; less, in a record made after that, can't be.
+  if (attested !== undefined && usage.eventAtMs >= attested.atMs && !older) {
+    const counted = octetsOf(row.session)
+    if (counted < attested.inputOctets + attested.outputOctets) {
+      reconcile(tables, row, counted, nowMs)
+    }
+  }
   markVolume(tables, row, nowMs)
   return 'counted'
 }
@@ -163,13 +170,12 @@ export function compareMeters(tables: Tables, row: Row, octets: bigint, nowMs: n
   dispute(tables, row, sides, nowMs)
 }
 
-/** The same with a signed report; `isLater`: the NAS's figure is from after it. */
-function reconcile(tables: Tables, row: Row, isLater: boolean, nowMs: number): void {
+/** The same with a signed report, and what the NAS had `counted` by then. */
+function reconcile(tables: Tables, row: Row, counted: bigint, nowMs: number): void {
   const { attested, ...rest } = row.session
   if (attested === undefined || attested.disagrees) return
   const octets = attested.inputOctets + attested.outputOctets
-  const counted = octetsOf(row.session)
-  if (!disagrees(counted, octets) || (octets > counted && !isLater)) return
+  if (!disagrees(counted, octets)) return
   const { trust, sequence } = attested
   const figures = { nasOctets: counted, otherOctets: octets }
   dispute(tables, row, { kind: 'usage-disagreement', ...figures, trust, sequence }, nowMs)
@@ -188,7 +194,13 @@ export function attest(tables: Tables, row: Row, report: AttestedUsage, nowMs: n
   const attested = { ...report, atMs: nowMs, countedOctets: octetsOf(session), disagrees }
   const before = owed(session, nowMs)
   put(tables, row, { ...session, attested })
-  reconcile(tables, row, session.state === 'closed', nowMs)
+  // While it is open, a record of now may speak of later than the report, which was under way: what
+  // was counted at the report before was counted before the device read its meter for this one.
+  const isOver = session.state === 'closed'
+  const counted = isOver ? octetsOf(session) : (session.attested?.countedOctets ?? 0n)
+  if (isOver || counted > report.inputOctets + report.outputOctets) {
+    reconcile(tables, row, counted, nowMs)
+  }
   if (owed(row.session, nowMs) < before) rateAnew(tables, row, nowMs)
   else markVolume(tables, row, nowMs)
   // As at its end: what its account has paid already is no debt.

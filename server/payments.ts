@@ -175,10 +175,14 @@ export function createPayments(deps: PaymentDeps): Payments {
     const voucher = { account: consumer, amount, signature, settled: channel.highestVoucher }
     const credited = ledger.pay(voucher, session, atMs)
     if (credited === undefined) return notHigher(bestOf(ledger, consumer, channel))
-    if (session !== undefined && octets !== undefined) ledger.deviceReport(session, octets, atMs)
     // Whatever the report is worth, the money is good.
     const usage =
       evidence === undefined ? undefined : deps.reports.take(consumer, session, evidence)
+    // What it has signed says the same, and says it better.
+    const isSigned = usage?.accepted === true
+    if (session !== undefined && octets !== undefined && !isSigned) {
+      ledger.deviceReport(session, octets, atMs)
+    }
     return { payment, credited, atMs: deps.wallNow(), usage }
   }
 

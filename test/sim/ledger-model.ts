@@ -215,8 +215,10 @@ export function signedIn(
 ): Mine {
   const octets = report.inputOctets + report.outputOctets
   const counted = known.octets.input + known.octets.output
-  const isLess = counted > octets && (counted - octets) * 20n > octets + 20_000_000n
-  must(!isLess || session.disputed, 'dispute', `${known.id}: ${octets} signed, ${counted} told`)
+  // While it is open: what was told by the report before.
+  const before = session.state === 'closed' ? counted : (known.said?.counted ?? 0n)
+  const isLess = before > octets && (before - octets) * 20n > octets + 20_000_000n
+  must(!isLess || session.disputed, 'dispute', `${known.id}: ${octets} signed, ${before} told`)
   // What its access point told is only checked within bounds from here on.
   const fuzzy = known.fuzzy || session.disputed
   const next = { ...known, fuzzy, said: { octets, counted, trust: report.trust, atMs: nowMs } }
