@@ -139,7 +139,7 @@ for (const usage of ['attested', 'higher'] as const) {
     const told = Math.floor(honest * 1.3)
     await account(server, session, 'Interim-Update', told)
     if (usage === 'attested') {
-      await until('a dispute', (one) => one['disputed'] === true)
+      const disputed = await until('a dispute', (one) => one['disputed'] === true)
       const before = payer.paid().length
       await waitFor(
         () => payer.paid().length > before,
