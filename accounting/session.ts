@@ -134,6 +134,8 @@ export interface AttestedUsage {
   readonly outputOctets: bigint
   /** That of the key that signed it. */
   readonly trust: Trust
+  /** How that key was shown; absent in sessions that are older than this member. */
+  readonly scheme?: string
   /** How many reports of the session never came. */
   readonly missing: number
 }

@@ -12,7 +12,8 @@ import type { Terminal } from './terminal.ts'
 export const help = `usage: datanet sessions [--all] [--limit N] [--data DIR] [--config FILE] [--json]
 
 Lists the open sessions of the server that runs from DIR, and those that are over and still owe:
-who pays, where, how long and how much, what is owed and paid.
+who pays, where, how long and how much, what is owed and paid; where the device signs its own figures,
+by what kind of key (its scheme, and hardware or software).
 
   --all           also those that are over and paid, newest first
   --limit N       at most this many, 1 to 1000 (default: 100)
@@ -37,6 +38,7 @@ const sessionsAnswer = z.object({
       outputOctets: z.string(),
       owed: z.string().regex(/^\d+$/),
       paid: z.string().regex(/^\d+$/),
+      attested: z.object({ trust: z.string(), scheme: z.string().nullable() }).nullable(),
     }),
   ),
 })
@@ -70,7 +72,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 
 function table({ token, sessions }: z.infer<typeof sessionsAnswer>): string[] {
   if (sessions.length === 0) return ['no sessions']
-  const head = ['SESSION', 'ACCOUNT', 'CLIENT', 'STATE', 'MINUTES', 'MB', 'OWED', 'PAID']
+  const head = ['SESSION', 'ACCOUNT', 'CLIENT', 'STATE', 'MINUTES', 'MB', 'OWED', 'PAID', 'SIGNED']
   const rows = sessions.map((session) => row(session, token.decimals))
   return [...columns([head, ...rows]), `amounts in ${printable(token.symbol)}`]
 }
@@ -87,5 +89,12 @@ function row(session: Listed, decimals: number): string[] {
     (octets / 1e6).toFixed(1),
     wholeTokens(BigInt(session.owed), decimals),
     wholeTokens(BigInt(session.paid), decimals),
+    signedBy(session.attested),
   ]
+}
+
+function signedBy(attested: Listed['attested']): string {
+  if (attested === null) return '-'
+  const { scheme, trust } = attested
+  return scheme === null || scheme === trust ? printable(trust) : printable(`${scheme} (${trust})`)
 }

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Ledger } from '../accounting/ledger.ts'
 import { debtOf, ratedOctets } from '../accounting/rating.ts'
-import type { Account, Session } from '../accounting/session.ts'
+import type { Account, MeteringKey, Session } from '../accounting/session.ts'
 import type { Page, Storage } from '../accounting/storage.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { Enforcement } from './enforcement.ts'
@@ -132,10 +132,15 @@ function accountRoute(routes: FastifyInstance, { ledger, storage }: BooksRoutesD
     const known = account === undefined ? undefined : ledger.account(account)
     const stored = account === undefined || known ? undefined : await storage.account(account)
     const found = known ?? stored?.account
+    const keys = known ? ledger.meteringKeys(known.account) : (stored?.meteringKeys ?? [])
     if (found === undefined) {
       throw new HttpError(404, 'unknown-account', 'there are no books of that account')
     }
-    return { account: checksumAddress(found.account), ...accountJson(found) }
+    return {
+      account: checksumAddress(found.account),
+      ...accountJson(found),
+      meteringKeys: keys.map(keyJson),
+    }
   })
 }
 
@@ -193,6 +198,12 @@ const accountJson = (account: Account | undefined) => ({
   reliability: payerReliability(account),
 })
 
+/** `expiresAt` 0: it must be shown anew before it counts again. */
+const keyJson = ({ publicKey, scheme, trust, enrolledAtMs, expiresAtMs }: MeteringKey) => ({
+  ...{ publicKey, scheme, trust },
+  ...{ enrolledAt: seconds(enrolledAtMs), expiresAt: seconds(expiresAtMs) },
+})
+
 function readQuery(query: unknown): PageQuery {
   const parsed = PageQuery.safeParse(query)
   if (parsed.success) return parsed.data
@@ -216,11 +227,12 @@ function attestedJson(session: Session) {
   const { attested } = session
   const rated = { ratedOctets: ratedOctets(session).toString() }
   if (attested === undefined) return { attested: null, ...rated }
-  const { inputOctets, outputOctets, trust, sequence, missing, disagrees, atMs } = attested
+  const { inputOctets, outputOctets, trust, scheme, sequence, missing } = attested
+  const { disagrees, atMs } = attested
   return {
     attested: {
       ...{ inputOctets: inputOctets.toString(), outputOctets: outputOctets.toString() },
-      ...{ trust, sequence, missing, disagrees, at: seconds(atMs) },
+      ...{ trust, scheme: scheme ?? null, sequence, missing, disagrees, at: seconds(atMs) },
     },
     ...rated,
   }

@@ -143,13 +143,13 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     })
     if (!verdict.ok) return refuse(verdict.reason, nonce)
     const { sequence, time, inputOctets, outputOctets } = report
-    const { trust } = key
+    const { trust, scheme } = key
     const missing = (last?.missing ?? 0) + verdict.gap
     // Before the report is taken, which may end that the key counts at all.
     if (counter !== undefined) ledger.raiseCounter(account, key.publicKey, counter)
     ledger.attest(
       session.id,
-      { sequence, time, inputOctets, outputOctets, trust, missing },
+      { sequence, time, inputOctets, outputOctets, trust, scheme, missing },
       deps.now(),
     )
     return { accepted: true, trust, nonce }

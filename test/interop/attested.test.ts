@@ -14,8 +14,10 @@ import { type Payer, startPayer } from './payer-process.ts'
 import {
   createDevice,
   eapolTest,
+  onFixedPort,
   type RunningServer,
   run,
+  runDatanet,
   SECRET,
   startServer,
   temporaryDirectory,
@@ -69,7 +71,7 @@ async function served(t: Test, usage: string) {
     .replace('interval_megabytes: 10', 'interval_megabytes: 100')
     // For the last report, of a device that looks after a session it left every ten seconds.
     .replace('grace: 0s', 'grace: 30s')
-  const server = await startServer(t, { directory, config })
+  const server = await startServer(t, { directory, config: await onFixedPort(config) })
   const token = readFileSync(join(directory, 'data', 'admin-token'), 'utf8').trim()
   const get = async (path: string): Promise<Json> => {
     const headers = { authorization: `Bearer ${token}` }
@@ -117,7 +119,7 @@ const attestedOctets = ({ attested }: Json): number => {
 }
 const sequenceOf = ({ attested }: Json): number => Number((attested as Json)['sequence'])
 
-/** Its account has signed less than was counted: the device is told so, and enrols its key again. */
+/** Its account has signed less than was counted: the device is told, and enrols its key again. */
 async function shownAnew(server: RunningServer, payer: Payer): Promise<void> {
   const words = () => JSON.stringify(payer.lines())
   await waitFor(() => payer.lines().some(({ why }) => why === 'key-expired'), 10_000, words)
@@ -194,6 +196,12 @@ t.test('a device that signs 30 % less is seen as well', async (t) => {
   const disputed = await until('a dispute', (one) => one['disputed'] === true)
   t.equal(disputed['ratedOctets'], `${moved}`, 'the bill is the access point’s')
   t.match(await get('/v1/disputes'), { disputes: [{ nasOctets: `${moved}`, trust: 'software' }] })
-  t.match(await get(`/v1/accounts/${payerAccount}`), { disagreements: 1, reliability: /0\.\d/ })
+  const known = await get(`/v1/accounts/${payerAccount}`)
+  t.match(known, { disagreements: 1, reliability: /0\.\d/ })
+  t.match(known, { meteringKeys: [{ scheme: 'software', trust: 'software' }] })
+  const cwd = server.directory
+  const listed = await runDatanet(['sessions', '--all', '--config', server.configPath], { cwd })
+  t.equal(listed.errors, '')
+  t.match(listed.out, / {2}SIGNED\n.* {2}software\n/)
   t.equal(await payer.end('SIGTERM'), 0)
 })

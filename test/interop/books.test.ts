@@ -54,12 +54,12 @@ t.test('sessions, ledger, arrears, disconnect', async (t) => {
   t.match(session, { account, state: 'current', kind: 'normal', paid: /^[1-9]\d+$/ })
   const id = session?.id ?? ''
   const line = new RegExp(
-    `^${id}  ${account}  loopback  current  0\\.\\d +0\\.0  0\\.\\d+ +0\\.\\d+$`,
+    `^${id}  ${account}  loopback  current  0\\.\\d +0\\.0  0\\.\\d+ +0\\.\\d+ +-$`,
     'm',
   )
   const table = await ask(server, 'sessions')
   t.match(table.out, line)
-  t.match(table.out, /^SESSION .*OWED +PAID$/m)
+  t.match(table.out, /^SESSION .*OWED +PAID +SIGNED$/m)
   t.match(table.out, /^amounts in DNT$/m)
 
   const moved = (await ask(server, 'ledger', '--json', '--account', account.toLowerCase())).json

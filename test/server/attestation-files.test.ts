@@ -3,8 +3,15 @@
 
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { pino } from 'pino'
 import t from 'tap'
 import { TPM_VENDOR_ROOTS } from '../../attestation/roots/tpm.ts'
+import type { Config } from '../../config/config.ts'
+import { createVerifiers, type Policies } from '../../server/attestation.ts'
+import type { OperatorCertificate } from '../../server/certificate.ts'
+import { readConfig } from '../../server/config-source.ts'
+import { createReload } from '../../server/reload.ts'
+import type { Runtime } from '../../server/runtime.ts'
 import { vector as eatVector, type PsaVector, publicOf } from '../attestation/eat-maker.ts'
 import { vector } from '../attestation/made-chain.ts'
 import { octets, recorded } from '../attestation/tpm-recorded.ts'
@@ -183,4 +190,50 @@ t.test('several mistakes are told at once', async (t) => {
     'problems' in result && result.problems.map(({ path }) => path),
     ['tpm.roots[0]', 'tpm.roots[1]', 'android_key.revocation_list'].map((p) => `attestation.${p}`),
   )
+})
+
+t.test('a reload brings other policies into force, or with a problem none', async (t) => {
+  const certificate = { certificates: [], spkiSha256: 'one' } as unknown as OperatorCertificate
+  const configure = (part: string) => {
+    const client = 'clients: [{ name: lobby, ipaddr: 127.0.0.1, secret: k7mw4xq2np9rt3vy }]'
+    write(
+      'datanet.yaml',
+      `operator: { name: x }
+tariffs: { standard: { per_minute: "1", per_megabyte: "1" } }
+${client}
+attestation: { ${part} }
+`,
+    )
+    const source = { path: at('datanet.yaml'), isDefault: false }
+    return readConfig(source, randomBytes)
+  }
+  const first = configure('')
+  if ('problems' in first) throw new Error('refused')
+  const built = (config: Config, policies: Policies) =>
+    ({ config, policies, certificate }) as unknown as Runtime
+  let runtime = built(first.config, first.policies)
+  const reload = createReload({
+    ...{ source: { path: at('datanet.yaml'), isDefault: false }, random: randomBytes },
+    log: pino({ level: 'silent' }),
+    runtime: () => runtime,
+    replace: (next) => {
+      runtime = next
+    },
+    build: (config, _, policies) => built(config, policies),
+    loadCertificate: () => certificate,
+    pinnedSpki: () => [],
+  })
+  // As the server makes them: once, over what is in force.
+  const verifiers = createVerifiers(() => runtime.policies, randomBytes)
+  t.equal(verifiers.get('tpm'), undefined)
+  configure('tpm: {}')
+  t.same(reload(), [])
+  t.equal(verifiers.get('tpm')?.trust, 'hardware')
+  configure('tpm: { roots: [nowhere.pem] }')
+  t.match(reload(), [{ path: 'attestation.tpm.roots[0]', line: 4, message: /nowhere\.pem/ }])
+  t.equal(verifiers.get('tpm')?.trust, 'hardware', 'the old ones stay')
+  configure('')
+  t.same(reload(), [])
+  t.equal(verifiers.get('tpm'), undefined)
+  t.equal(verifiers.get('software')?.trust, 'software')
 })

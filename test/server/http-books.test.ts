@@ -155,7 +155,12 @@ t.test('a session shows what its device has signed; an account what came of it',
   const record = usage({ eventAtMs: 9_000, inputOctets: 60_000_000n, wide: true })
   ledger.report(idOf(1), record, placeAt(), 9_000)
   const figures = { inputOctets: 1_000_000n, outputOctets: 40_000_000n }
-  const signed = { sequence: 4, time: 10, trust: 'software' as const, missing: 1, ...figures }
+  const key = { scheme: 'play-integrity', trust: 'software' as const }
+  const signed = { sequence: 4, time: 10, ...key, missing: 1, ...figures }
+  ledger.enrol({
+    ...{ ...key, account: accountOf(1), publicKey: 'BAAA' },
+    ...{ enrolledAtMs: 5_000, expiresAtMs: 60_000 },
+  })
   ledger.attest(idOf(1), signed, 10_000)
   await committer.durable()
   t.match((await get('/v1/sessions'))['sessions'], [
@@ -163,6 +168,7 @@ t.test('a session shows what its device has signed; an account what came of it',
       ...{ id: idOf(1), inputOctets: '60000000', ratedOctets: '60000000', disputed: true },
       attested: {
         ...{ inputOctets: '1000000', outputOctets: '40000000', trust: 'software', sequence: 4 },
+        ...{ scheme: 'play-integrity' },
         ...{ missing: 1, disagrees: true, at: 10 },
       },
     },
@@ -175,7 +181,11 @@ t.test('a session shows what its device has signed; an account what came of it',
     },
   ])
   const account = checksumAddress(accountOf(1))
-  const known = { account, disagreements: 1, paidIntervals: 0, reliability: 0.333 }
+  const shown = { publicKey: 'BAAA', ...key, enrolledAt: 5, expiresAt: 0 }
+  const known = {
+    ...{ account, disagreements: 1, paidIntervals: 0, reliability: 0.333 },
+    meteringKeys: [shown],
+  }
   t.match(await get(`/v1/accounts/${account}`), known)
   t.equal((await call('GET', `/v1/accounts/${account}`)).status, 401)
   for (const nobody of ['x', `0x${'ab'.repeat(20)}`]) {

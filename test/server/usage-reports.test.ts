@@ -56,7 +56,14 @@ t.test('a report with a payment is kept with its session, durable with the money
   t.same(paid.usage, { accepted: true, trust: 'hardware', nonce: nonce() })
   const attested = {
     ...{ sequence: 1, time: NOW_SECONDS, inputOctets: 100n, outputOctets: 900n },
-    ...{ trust: 'hardware', missing: 0, atMs: NOW_MS, countedOctets: 0n, disagrees: false },
+    ...{
+      trust: 'hardware',
+      scheme: 'software',
+      missing: 0,
+      atMs: NOW_MS,
+      countedOctets: 0n,
+      disagrees: false,
+    },
   }
   t.match(ledger.session(session)?.attested, attested)
   t.match(world.commits.at(-1)?.sessions.at(-1)?.attested, attested)
