@@ -15,7 +15,7 @@ import { createRoaming } from '../device/roaming.ts'
 import { runDevice } from '../device/run.ts'
 import { jsonLine, type RunEvent, sentence } from '../device/run-events.ts'
 import { freshState } from '../device/run-state.ts'
-import { createTills, type OpenTill } from '../device/tills.ts'
+import { createTills, type MeteringKeyChoice, type OpenTill } from '../device/tills.ts'
 import { lockPayer, openVouchers } from '../device/vouchers-file.ts'
 import { openWpaControl } from '../device/wpa-control.ts'
 import { readArguments, usage } from './arguments.ts'
@@ -37,6 +37,10 @@ is paid before it ends; never more than the agreed tariff and the device's own m
   --interface IF         count this interface's octets (needed with --wpa-control)
   --session ID           pay for this session only, and end with it
                          (with neither: pay for the account's newest session)
+  --metering-key auto|tpm|software   what signs the count, with --interface: a key in this machine's
+                         TPM 2.0 (tpm2-tools; $TPM2TOOLS_TCTI or /dev/tpmrm0), which operators may
+                         trust more, or one in DIR; auto (default): the TPM's where there is one and
+                         the operator takes it. Which it is, is told, and why
   --json                 one JSON object a line on stdout: connected, session, paid, due,
                          stopped-paying, left, …; without it, lines for people on stderr
 
@@ -87,6 +91,7 @@ const options = {
   'round-trip-max-ms': text,
   'certificate-voucher': text,
   activity: text,
+  'metering-key': text,
 } as const
 
 type Flags = { readonly [Name in keyof typeof options]?: string | boolean | undefined }
@@ -126,7 +131,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const tillOf = createTills({
       ...{ directory, device, accountKey, vouchers, now },
       // Without an interface there is no meter to report.
-      ...(place.interfaceName !== undefined && { emit }),
+      ...(place.interfaceName !== undefined && {
+        reports: { emit, meteringKey: place.meteringKey, environment: process.env },
+      }),
     })
     const timer = createActivityTimer({
       ...{ directory, when: policy.activity, now, emit },
@@ -167,9 +174,11 @@ interface Place {
   readonly wpaControl: string | undefined
   readonly interfaceName: string | undefined
   readonly sessionId: string | undefined
+  readonly meteringKey: MeteringKeyChoice
 }
 
 function placeOf(flags: {
+  readonly 'metering-key'?: string | undefined
   readonly 'wpa-control'?: string | undefined
   readonly interface?: string | undefined
   readonly session?: string | undefined
@@ -184,7 +193,14 @@ function placeOf(flags: {
   if (sessionId !== undefined && !/^[0-9a-f]{32}$/.test(sessionId)) {
     throw usage(VERB, '--session takes 32 hex digits')
   }
-  return { wpaControl, interfaceName, sessionId }
+  const meteringKey = meteringKeyOf(flags['metering-key'])
+  return { wpaControl, interfaceName, sessionId, meteringKey }
+}
+
+function meteringKeyOf(flag: string | undefined): MeteringKeyChoice {
+  if (flag === undefined) return 'auto'
+  if (flag === 'auto' || flag === 'tpm' || flag === 'software') return flag
+  throw usage(VERB, '--metering-key is auto, tpm or software')
 }
 
 function policyText(flags: Flags): PolicyText {

@@ -1,6 +1,7 @@
 // The key that signs this device's reports of usage: one for each operator, since an operator that
 // saw the same key elsewhere would know whose it is. Kept in software, in DIR/metering-N.pem
-// (0600), made at first need; a TPM's key is the same to who uses it. Called by usage-reporter.ts.
+// (0600), made at first need; a TPM's key (tpm-key.ts) is the same to who uses it. Called by
+// tills.ts.
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -16,8 +17,10 @@ export interface MeteringSigner {
   readonly publicKey: Buffer
   /** ECDSA with SHA-256 over the message: r and s, 64 octets. */
   sign(message: Buffer): Promise<Buffer>
-  /** What shows an operator the key, over its challenge of 32 octets. */
-  evidence(challenge: Buffer): Promise<unknown>
+  /** What an operator has to know before it asks; goes with the request for its nonce. */
+  introduction(): Promise<object>
+  /** What shows it the key, over its challenge of 32 octets; `asked`: what came with the nonce. */
+  evidence(challenge: Buffer, asked: Readonly<Record<string, unknown>>): Promise<object>
 }
 
 /** Opens the key of DIR for one operator; makes it where there is none. Throws 'damaged'. */
@@ -33,6 +36,7 @@ export async function openSoftwareKey(
     sign('sha256', message, { key, dsaEncoding: 'ieee-p1363' })
   return {
     ...{ scheme: 'software', publicKey: Buffer.concat(point), sign: signOver },
+    introduction: async () => ({}),
     evidence: async (challenge) => ({
       signature: (await signOver(challenge)).toString('base64url'),
     }),

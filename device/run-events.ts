@@ -43,6 +43,13 @@ export type RunEvent =
       readonly sessions: number
       readonly paid: bigint
     }
+  | {
+      readonly event: 'metering-key'
+      readonly scheme: string
+      readonly trust: 'software' | 'hardware'
+      /** Why it is not a better one. */
+      readonly why?: string
+    }
   | { readonly event: 'report-refused'; readonly session: string; readonly why: string }
   | { readonly event: 'failed'; readonly what: string; readonly message: string }
   | { readonly event: 'stopped' }
@@ -85,6 +92,11 @@ export function sentence(
       return `renewed the ${event.what === 'paths' ? 'paths in wpa_supplicant.conf' : event.what}`
     case 'activity-published':
       return `published ${event.sessions} sessions, ${sum(event.paid)} paid to operator ${event.operatorId}`
+    case 'metering-key': {
+      const where = event.scheme === 'tpm' ? 'the TPM' : event.scheme
+      const why = event.why === undefined ? '' : ` (${event.why})`
+      return `usage is signed by a key in ${where}, trust ${event.trust}${why}`
+    }
     case 'report-refused':
       return `the operator does not take the report of session ${event.session}: ${event.why}`
     case 'failed':

@@ -6,10 +6,12 @@ import { payPlaceDomain } from '../ethereum/typed-data.ts'
 import { type DeviceFile, type EnrolledOperator, operatorsOf } from './device-file.ts'
 import { DeviceError } from './error.ts'
 import { requestJson } from './http.ts'
-import { openSoftwareKey } from './metering-key.ts'
+import { enrolFirst } from './metering-enrolment.ts'
+import { type MeteringSigner, openSoftwareKey } from './metering-key.ts'
 import type { PayingTo } from './operator-api.ts'
 import type { RunEvent } from './run-events.ts'
 import { openTill, type Till } from './till.ts'
+import { findTpm, openTpmKey } from './tpm-key.ts'
 import { createUsageReporter } from './usage-reporter.ts'
 import type { VouchersFile } from './vouchers-file.ts'
 
@@ -20,8 +22,18 @@ export interface TillsDeps {
   readonly accountKey: Buffer
   readonly vouchers: VouchersFile
   readonly now: () => number
-  /** With it, usage is reported, signed, and this is told of it. */
-  readonly emit?: (event: RunEvent) => void
+  /** With it, usage is reported, signed, and it is told of that. */
+  readonly reports?: ReportsDeps
+}
+
+/** Which key signs usage: the TPM's, one in software, or the better one that is taken. */
+export type MeteringKeyChoice = 'auto' | 'tpm' | 'software'
+
+export interface ReportsDeps {
+  readonly emit: (event: RunEvent) => void
+  readonly meteringKey: MeteringKeyChoice
+  /** Where TPM2TOOLS_TCTI may stand. */
+  readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 /** A till and what it pays to. */
@@ -53,13 +65,26 @@ export function createTills(deps: TillsDeps): (operatorId: number) => Promise<Op
       domain,
     }
     const escrow = { rpc: operator.rpc, contract, operatorId, account }
-    const { directory, emit } = deps
-    const openKey = () => openSoftwareKey(directory, operatorId)
-    const reporter = emit === undefined ? undefined : createUsageReporter({ to, openKey, emit })
+    const { directory, reports } = deps
+    const ways = reports === undefined ? [] : waysOf(reports, directory, operatorId)
+    const reporter =
+      reports === undefined
+        ? undefined
+        : createUsageReporter({ enrol: () => enrolFirst(to, ways), emit: reports.emit })
     const made = { till: openTill({ ...deps, to, escrow, reporter }), to }
     open.set(operatorId, made)
     return made
   }
+}
+
+function waysOf(
+  { meteringKey, environment }: ReportsDeps,
+  directory: string,
+  operatorId: number,
+): (() => Promise<MeteringSigner>)[] {
+  const tpm = async () => openTpmKey(await findTpm(environment))
+  const software = () => openSoftwareKey(directory, operatorId)
+  return { auto: [tpm, software], tpm: [tpm], software: [software] }[meteringKey]
 }
 
 /** For a folder of an older version: what the operator says, where it is still the same one. */

@@ -1,23 +1,15 @@
-// Signed reports of usage to one operator: enrols the metering key at first contact and again
+// Signed reports of usage to one operator: has the metering key enrolled at first contact and again
 // before its time is over, and signs what the own meter says with each payment. Owns when to try
-// again. Never in the way of a payment: without a key, or where the operator takes none, there is
-// just no report. Called by till.ts.
+// again, and says which key it is. Never in the way of a payment: without a key, or where the
+// operator takes none, there is just no report. Called by till.ts.
 
-import { createHash } from 'node:crypto'
-import { challengeOf } from '../attestation/challenge.ts'
 import {
   encodeReport,
   type ReportEvidence,
   reportEvidence,
   reportMessage,
 } from '../attestation/usage-report.ts'
-import { checksumAddress } from '../ethereum/address.ts'
-import { signDigest } from '../ethereum/signature.ts'
-import { meteringKeyDigest } from '../ethereum/typed-data.ts'
-import { DeviceError } from './error.ts'
-import { refusalOf, requestJson } from './http.ts'
-import type { MeteringSigner } from './metering-key.ts'
-import type { PayingTo } from './operator-api.ts'
+import type { EnrolledKey } from './metering-enrolment.ts'
 import type { RunEvent } from './run-events.ts'
 import type { SessionView } from './session-view.ts'
 
@@ -42,12 +34,11 @@ export interface UsageReporter {
 }
 
 export interface ReporterDeps {
-  readonly to: PayingTo
-  readonly openKey: () => Promise<MeteringSigner>
+  /** Throws where no key came to count with this operator. */
+  readonly enrol: () => Promise<EnrolledKey>
   readonly emit: (event: RunEvent) => void
 }
 
-const TIMEOUT_MS = 10_000
 /** An operator that does not take the key now may do so after an update, or never. */
 const RETRY_MS = 60_000
 /** Before it ends, so that no report falls between. */
@@ -62,18 +53,26 @@ interface Last {
   readonly sequence: number
 }
 
-export function createUsageReporter({ to, openKey, emit }: ReporterDeps): UsageReporter {
-  let signer: MeteringSigner | undefined
+export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporter {
+  let key: EnrolledKey | undefined
   let enrolAtMs = Number.NEGATIVE_INFINITY
   let running = false
   const last = new Map<string, Last>()
+  const failed = (error: unknown): void => {
+    const message = error instanceof Error ? error.message : String(error)
+    emit({ event: 'failed', what: 'metering key', message })
+  }
 
-  async function enrol(nowMs: number): Promise<void> {
-    const key = await openKey()
-    const expiresAtMs = await enrolKey(to, key)
-    signer = key
+  async function renew(nowMs: number): Promise<void> {
+    const before = key
+    key = await enrol()
+    const { scheme } = key.signer
+    const { trust, why } = key
+    if (before?.signer.scheme !== scheme || before.trust !== trust || before.why !== why) {
+      emit({ event: 'metering-key', scheme, trust, ...(why !== undefined && { why }) })
+    }
     // Half of a time that is short, as an operator may have it for a test.
-    const leftMs = Math.max(0, expiresAtMs - nowMs)
+    const leftMs = Math.max(0, key.expiresAtMs - nowMs)
     enrolAtMs = nowMs + Math.max(leftMs / 2, leftMs - RENEW_BEFORE_MS)
   }
 
@@ -82,17 +81,14 @@ export function createUsageReporter({ to, openKey, emit }: ReporterDeps): UsageR
       if (running || nowMs < enrolAtMs) return
       running = true
       enrolAtMs = nowMs + RETRY_MS
-      enrol(nowMs)
-        .catch((error: unknown) => {
-          const message = error instanceof Error ? error.message : String(error)
-          emit({ event: 'failed', what: 'metering key', message })
-        })
+      renew(nowMs)
+        .catch(failed)
         .finally(() => {
           running = false
         })
     },
     async sign({ id, report }, { received, sent }, nowMs) {
-      if (signer === undefined || report === undefined) return undefined
+      if (key === undefined || report === undefined) return undefined
       const known = last.get(id)
       // Of the operator's last two words the later one counts.
       const nonce = known?.view === report && known.nonce !== '' ? known.nonce : report.nonce
@@ -107,8 +103,16 @@ export function createUsageReporter({ to, openKey, emit }: ReporterDeps): UsageR
         ...{ inputOctets: sent, outputOctets: received },
         nonce: Buffer.from(nonce, 'base64url'),
       })
-      const signature = await signer.sign(reportMessage(octets))
-      return reportEvidence(octets, { form: 'signature', octets: signature })
+      try {
+        const signature = await key.signer.sign(reportMessage(octets))
+        return reportEvidence(octets, { form: 'signature', octets: signature })
+      } catch (error) {
+        failed(error)
+        // A TPM that was cleared has no key any more; another is made, or another way is taken.
+        key = undefined
+        enrolAtMs = Number.NEGATIVE_INFINITY
+        return undefined
+      }
     },
     answered(session, { accepted, reason, nonce }) {
       const known = last.get(session)
@@ -119,27 +123,4 @@ export function createUsageReporter({ to, openKey, emit }: ReporterDeps): UsageR
       if (isUnknown || reason === 'bad-signature') enrolAtMs = Number.NEGATIVE_INFINITY
     },
   }
-}
-
-/** Shows the key to the operator; when that has to be done again, Unix ms. */
-async function enrolKey(to: PayingTo, key: MeteringSigner): Promise<number> {
-  const { url, account, accountKey, operatorId: operator, domain } = to
-  const consumer = checksumAddress(account)
-  const ask = async (path: string, body: object): Promise<Record<string, unknown>> => {
-    const answer = await requestJson(`${url}${path}`, { body, timeoutMs: TIMEOUT_MS })
-    if (answer.status === 200) return answer.body as Record<string, unknown>
-    throw new DeviceError('refused', `the operator does not take it: ${refusalOf(answer)}`)
-  }
-  const { nonce: text } = await ask('/v1/metering-keys/challenge', { consumer })
-  const nonce = Buffer.from(typeof text === 'string' ? text : '', 'base64url')
-  if (nonce.length !== 32) throw new DeviceError('refused', "the operator's nonce is malformed")
-  const keyHash = createHash('sha256').update(key.publicKey).digest()
-  const digest = meteringKeyDigest(domain, { consumer: account, operator, keyHash, nonce })
-  const { expiresAt } = await ask('/v1/metering-keys', {
-    ...{ consumer, scheme: key.scheme, publicKey: key.publicKey.toString('base64url') },
-    evidence: await key.evidence(challengeOf(nonce, account, operator)),
-    signature: `0x${signDigest(digest, accountKey).toString('hex')}`,
-  })
-  if (typeof expiresAt !== 'number') throw new DeviceError('refused', 'no expiresAt in the answer')
-  return expiresAt * 1_000
 }

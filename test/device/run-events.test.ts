@@ -65,6 +65,16 @@ const EVENTS: readonly [event: RunEvent, line: string, json: object][] = [
     { session: 'a', due: '0' },
   ],
   [
+    { event: 'metering-key', scheme: 'tpm', trust: 'hardware' },
+    'usage is signed by a key in the TPM, trust hardware',
+    { scheme: 'tpm', trust: 'hardware' },
+  ],
+  [
+    { event: 'metering-key', scheme: 'software', trust: 'software', why: 'no TPM' },
+    'usage is signed by a key in software, trust software (no TPM)',
+    { scheme: 'software', trust: 'software', why: 'no TPM' },
+  ],
+  [
     { event: 'stopped-paying', why: 'no-octets' },
     'stopped paying: no-octets',
     { why: 'no-octets' },

@@ -11,7 +11,9 @@ import { challengeOf } from '../../attestation/challenge.ts'
 import { publicKeyOf } from '../../attestation/p256.ts'
 import { verifySoftware } from '../../attestation/software.ts'
 import { checkReport, readReport, signedBy } from '../../attestation/usage-report.ts'
-import { openSoftwareKey } from '../../device/metering-key.ts'
+import { DeviceError } from '../../device/error.ts'
+import { enrolFirst } from '../../device/metering-enrolment.ts'
+import { type MeteringSigner, openSoftwareKey } from '../../device/metering-key.ts'
 import type { RunEvent } from '../../device/run-events.ts'
 import type { SessionView } from '../../device/session-view.ts'
 import { readSessions } from '../../device/session-view.ts'
@@ -51,16 +53,20 @@ const takes = ({ path }: Sent): Answer =>
     ? { status: 200, body: { nonce: NONCE.toString('base64url'), expiresAt: 1 } }
     : { status: 200, body: { trust: 'software', expiresAt: NOW_MS / 1_000 + 86_400 } }
 
+type Way = () => Promise<MeteringSigner>
+
 async function rig(
   t: { teardown(f: () => void | Promise<void>): void },
   answer: (sent: Sent) => Answer = takes,
+  ways: (software: Way) => readonly Way[] = (software) => [software],
 ) {
   const directory = folder(t)
   const { url, sent } = await startOperator(t, answer)
   const events: RunEvent[] = []
   const to = payingTo(url)
   const openKey = () => openSoftwareKey(directory, to.operatorId)
-  const reporter = createUsageReporter({ to, openKey, emit: (event) => events.push(event) })
+  const enrol = () => enrolFirst(to, ways(openKey))
+  const reporter = createUsageReporter({ enrol, emit: (event) => events.push(event) })
   const enrolled = async (count: number) => {
     for (let tries = 0; sent.length < count && tries < 200; tries++) await sleep(10)
     await sleep(20)
@@ -106,7 +112,7 @@ t.test('enrolled at first contact, signed by the account, and again in time', as
   reporter.prepare(NOW_MS + 86_400_000 - 600_000)
   await enrolled(4)
   t.equal(sent.length, 4)
-  t.same(events, [])
+  t.same(events, [{ event: 'metering-key', scheme: 'software', trust: 'software' }], 'told once')
 })
 
 t.test(
@@ -148,9 +154,9 @@ t.test('refusals are told; a key that is not known is shown again', async (t) =>
   reporter.prepare(NOW_MS)
   await enrolled(4)
   t.equal(sent.length, 4)
-  t.same(
-    events.map((event) => 'why' in event && event.why),
-    ['replayed', 'key-expired'],
+  t.match(
+    events.filter(({ event }) => event === 'report-refused'),
+    [{ why: 'replayed' }, { why: 'key-expired' }],
   )
 })
 
@@ -170,4 +176,68 @@ t.test('an operator without it is asked again a minute later', async (t) => {
   t.equal(sent.length, 2)
   t.match(events[0], { event: 'failed', what: 'metering key', message: /there is no such thing/ })
   t.equal(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS), undefined)
+})
+
+/** A key that signs as long as it is well, and is shown in a way that operators may refuse. */
+const chip = (openKey: Way, isWell: () => boolean): Way => {
+  return async () => {
+    if (!isWell()) throw new DeviceError('unavailable', 'no TPM here')
+    const key = await openKey()
+    const sign = async (message: Buffer) => {
+      if (isWell()) return key.sign(message)
+      throw new DeviceError('unavailable', 'the TPM was cleared')
+    }
+    return { ...key, scheme: 'tpm', introduction: async () => ({ tpm: {} }), sign }
+  }
+}
+
+t.test('the first key that the operator takes; which, and why not a better one', async (t) => {
+  const refuse = (sent: Sent): Answer => {
+    const { tpm } = sent.body as { tpm?: unknown }
+    if (tpm === undefined) return takes(sent)
+    return { status: 422, body: { error: { code: 'unsupported', message: 'no TPMs' } } }
+  }
+  const { sent, events, reporter, enrolled } = await rig(t, refuse, (software) => [
+    chip(software, () => true),
+    software,
+  ])
+  reporter.prepare(NOW_MS)
+  await enrolled(3)
+  t.equal(sent.length, 3, 'a question with the TPM, and two requests without')
+  const why = 'the operator does not take it: no TPMs'
+  t.same(events, [{ event: 'metering-key', scheme: 'software', trust: 'software', why }])
+})
+
+t.test('an operator that does not answer now is no reason for another key', async (t) => {
+  const busy = () => ({ status: 503, body: { error: { code: 'storage-unavailable' } } })
+  const { sent, events, reporter, enrolled } = await rig(t, busy, (software) => [
+    chip(software, () => true),
+    software,
+  ])
+  reporter.prepare(NOW_MS)
+  await enrolled(1)
+  t.equal(sent.length, 1)
+  t.match(events, [{ event: 'failed', what: 'metering key' }])
+})
+
+t.test('a TPM that is cleared meanwhile is told of, and another way is taken', async (t) => {
+  let isWell = true
+  const { sent, events, reporter, enrolled } = await rig(t, takes, (software) => [
+    chip(software, () => isWell),
+    software,
+  ])
+  reporter.prepare(NOW_MS)
+  await enrolled(2)
+  t.ok(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS))
+  isWell = false
+  t.equal(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS), undefined, 'money is not kept back')
+  reporter.prepare(NOW_MS)
+  await enrolled(4)
+  t.equal(sent.length, 4)
+  t.ok(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS))
+  t.match(events, [
+    { event: 'metering-key', scheme: 'tpm' },
+    { event: 'failed', what: 'metering key', message: 'the TPM was cleared' },
+    { event: 'metering-key', scheme: 'software', why: 'no TPM here' },
+  ])
 })

@@ -12,6 +12,10 @@ export interface Line {
   readonly amount?: string
   readonly credited?: string
   readonly why?: string
+  readonly scheme?: string
+  readonly trust?: string
+  readonly what?: string
+  readonly message?: string
 }
 
 /** A running payer. */
@@ -30,7 +34,10 @@ export function startPayer(
   flags: readonly string[] = [],
   prefix: readonly string[] = [],
 ): Payer {
-  const run = [process.execPath, datanet, 'device', 'run', deviceDirectory, '--json', ...flags]
+  // A test makes no keys in the TPM of the machine it runs on.
+  const key = flags.includes('--metering-key') ? [] : ['--metering-key', 'software']
+  const words = ['device', 'run', deviceDirectory, '--json', ...key, ...flags]
+  const run = [process.execPath, datanet, ...words]
   const [program = '', ...args] = [...prefix, ...run]
   const child = spawn(program, args, {
     env: { ...process.env, DATANET_PASSWORD: PASSWORD },
