@@ -165,7 +165,11 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
   }
 }
 
-/** Its last report may come with the last payment, not when its figures are long settled. */
-function isLongOver({ endedAtMs, tariff }: Session, nowMs: number): boolean {
-  return endedAtMs !== undefined && nowMs > endedAtMs + tariff.intervalMs + tariff.graceMs
+/**
+ * Its last report may come with the last payment, not when its figures are long settled: since the
+ * last record, which may tell of the end late.
+ */
+function isLongOver({ endedAtMs, heardAtMs, tariff }: Session, nowMs: number): boolean {
+  if (endedAtMs === undefined) return false
+  return nowMs > Math.max(endedAtMs, heardAtMs) + tariff.intervalMs + tariff.graceMs
 }

@@ -8,6 +8,7 @@ import {
 } from '../../attestation/usage-report.ts'
 import { signDigest } from '../../ethereum/signature.ts'
 import { sessionQueryDigest } from '../../ethereum/typed-data.ts'
+import { usage } from '../accounting/books.ts'
 import { accountNamed, domain, hex, keyNamed, paymentBy } from '../accounting/vouchers.ts'
 import { newMeteringKey, signP256, type TestKey } from './enrolment-rig.ts'
 import { diskFull, NOW_MS, rig } from './payment-rig.ts'
@@ -207,4 +208,19 @@ t.test('while the store is away a report is refused, and changes nothing', async
   t.equal(ledger.session(session)?.attested, undefined)
   world.failed = undefined
   t.match(await report(evidence()), { accepted: true }, 'the same again')
+})
+
+t.test('a Stop that its access point holds back leaves the device its last word', async (t) => {
+  const { world, ledger, session, evidence, report } = served()
+  const place = ledger.session(session)?.place
+  if (place === undefined) throw new Error('no place')
+  world.nowMs += 100_000
+  const late = usage({ eventAtMs: NOW_MS + 10_000, outputOctets: 5_000_000n })
+  ledger.stop(session, late, place, world.nowMs)
+  t.match(ledger.session(session), { state: 'closed', endedAtMs: NOW_MS + 10_000 })
+  world.nowMs += 60_000
+  t.match(await report(evidence({ time: NOW_SECONDS + 160 })), { accepted: true })
+  world.nowMs += 1
+  const over = evidence({ time: NOW_SECONDS + 160, sequence: 2 })
+  t.match(await report(over), { reason: 'session-over' })
 })
