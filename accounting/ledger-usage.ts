@@ -6,7 +6,7 @@ import type { Usage } from './ledger.ts'
 import { closeRow, draw, markVolume, rateAnew, settle } from './ledger-judge.ts'
 import { bookOf, put, putAccount, type Row, type Tables } from './ledger-tables.ts'
 import { stateAfter } from './lifecycle.ts'
-import { expireKeys } from './metering-keys.ts'
+import { expireKey } from './metering-keys.ts'
 import { debtOf, octetsOf, owed } from './rating.ts'
 import type { AttestedUsage, Dispute, NasPlace, Session } from './session.ts'
 import { baseline, disagrees, type Folded, foldUsage, octetsPossible } from './usage.ts'
@@ -176,14 +176,13 @@ function reconcile(tables: Tables, row: Row, counted: bigint, nowMs: number): vo
   if (attested === undefined || attested.disagrees) return
   const octets = attested.inputOctets + attested.outputOctets
   if (!disagrees(counted, octets)) return
-  const { trust, sequence } = attested
+  const { trust, sequence, slot } = attested
   const figures = { nasOctets: counted, otherOctets: octets }
   dispute(tables, row, { kind: 'usage-disagreement', ...figures, trust, sequence }, nowMs)
   const { disputed, account, kind } = row.session
   put(tables, row, { ...rest, disputed, attested: { ...attested, disagrees: true } })
-  // Which of the account's keys has signed too little is not kept.
-  const isOurs = account !== undefined && kind !== 'pmksa'
-  if (isOurs && octets < counted) expireKeys(tables, account)
+  if (account === undefined || slot === undefined || kind === 'pmksa') return
+  if (octets < counted) expireKey(tables, account, slot)
 }
 
 /** Takes the device's signed report in; its session is brought up to the time first. */

@@ -1,6 +1,6 @@
 // The metering keys of an account: a few, of which a new one takes the place of the oldest. Owns
-// which are kept, that no counter of theirs goes back, and that all of them are shown anew once one
-// has signed too little; that a key is what it says was decided before. Called by the ledger.
+// which are kept, that no counter of theirs goes back, and that one is shown anew once it has signed
+// too little; that a key is what it says was decided before. Called by the ledger.
 
 import type { Address } from '../ethereum/address.ts'
 import { type AccountBook, bookOf, putAccount, type Tables } from './ledger-tables.ts'
@@ -50,11 +50,10 @@ export function raiseCounter(
   }
 }
 
-/** None of an account's keys counts until it is shown anew. */
-export function expireKeys(tables: Tables, account: Address): void {
+/** The key of an account in that slot counts for nothing until it is shown anew. */
+export function expireKey(tables: Tables, account: Address, slot: number): void {
   const book = tables.accounts.get(account)
-  if (book === undefined) return
-  for (const key of book.meteringKeys) {
-    if (key.expiresAtMs > 0) put(tables, book, { ...key, expiresAtMs: 0 })
-  }
+  const key = book?.meteringKeys.find((one) => one.slot === slot)
+  if (book === undefined || key === undefined || key.expiresAtMs === 0) return
+  put(tables, book, { ...key, expiresAtMs: 0 })
 }

@@ -136,6 +136,8 @@ export interface AttestedUsage {
   readonly trust: Trust
   /** How that key was shown; absent in sessions that are older than this member. */
   readonly scheme?: string
+  /** Which of its account's keys that was; absent as above. */
+  readonly slot?: number
   /** How many reports of the session never came. */
   readonly missing: number
 }

@@ -128,6 +128,26 @@ export async function sendVoucher(
   }
 }
 
+/** Sends one signed report alone; undefined where nobody took or answered it. */
+export async function sendUsage(
+  { url, account }: PayingTo,
+  o: {
+    readonly session: string
+    readonly evidence: ReportEvidence
+    readonly timeoutMs: number
+  },
+): Promise<ReportAnswer | undefined> {
+  const { session, evidence, timeoutMs } = o
+  const body = { consumer: checksumAddress(account), session, evidence }
+  try {
+    const answer = await requestJson(`${url}/v1/usage`, { body, timeoutMs })
+    return answer.status === 200 ? readReportAnswer(answer.body).report : undefined
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error
+    return undefined
+  }
+}
+
 function outcomeOf(
   to: PayingTo,
   sent: bigint,

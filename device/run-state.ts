@@ -24,6 +24,8 @@ export interface RunState {
   previous: string | undefined
   readonly left: Set<string>
   readonly toldDebts: Set<string>
+  /** Sessions that are over and of which the last report was sent. */
+  readonly saidEnds: Set<string>
   seen: Map<string, SeenSession>
   quality: Quality
   octetsPerSecond: number
@@ -47,6 +49,7 @@ export async function freshState(seen: Map<string, SeenSession>): Promise<RunSta
   return {
     ...{ link: undefined, connectedAtMs: undefined, connectedAt: undefined, linkUpSinceMs: 0 },
     ...{ current: undefined, previous: undefined, left: new Set(), toldDebts: new Set(), seen },
+    saidEnds: new Set(),
     ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, sampledAtMs: 0, failures: 0 },
     ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined },
     boot: boot.trim(),

@@ -4,6 +4,7 @@
 
 import type { DeviceFile } from './device-file.ts'
 import { DeviceError } from './error.ts'
+import { reportEnds } from './last-report.ts'
 import { readCounters } from './meter.ts'
 import { linkOperator } from './network-block.ts'
 import { writeSeen } from './own-sessions.ts'
@@ -175,6 +176,9 @@ async function ask(deps: RunDeps, till: Till): Promise<RunEnd | undefined> {
     const roundTripMs = await till.ask(timeoutOf(state))
     state.failures = 0
     state.quality = noteProbe(state.quality, roundTripMs)
+    const { seen, saidEnds: said } = state
+    const ends = { till, seen, said, timeoutMs: timeoutOf(state), pause: deps.pause }
+    if (await reportEnds(ends)) await till.ask(timeoutOf(state))
   } catch (error) {
     state.quality = noteProbe(state.quality, undefined)
     await retryLater(deps, 'sessions', error)

@@ -9,6 +9,7 @@ import {
   type PayingTo,
   type PaymentOutcome,
   type SignedReceipt,
+  sendUsage,
   sendVoucher,
 } from './operator-api.ts'
 import { keepReceipt } from './receipts.ts'
@@ -51,6 +52,11 @@ export interface Till {
   /** The next decision has to ask first. */
   outdate(): void
   pay(session: string, amount: bigint, usage: Usage | undefined, timeoutMs: number): Promise<Paid>
+  /**
+   * Reports the own meter's figures without money. `over`: it is too late, or nobody takes reports;
+   * `again`: the key has to be enrolled first, or nobody answered.
+   */
+  report(session: string, usage: Usage, timeoutMs: number): Promise<'taken' | 'over' | 'again'>
   /** Notes what is signed for a certificate, before it is written there. */
   signed(amount: bigint): Promise<void>
   /** Reads the escrow; keeps the last value where the chain does not answer. */
@@ -131,7 +137,7 @@ export function openTill(deps: TillDeps): Till {
       }
       sessions = asked.sessions
       viewAtMs = asked.isRefusedForTime ? undefined : startedAtMs + offsetMs
-      if (sessions.some(({ state }) => state !== 'closed')) deps.reporter?.prepare(now())
+      if (sessions.length > 0) deps.reporter?.prepare(now())
       return endedAtMs - startedAtMs
     },
     outdate() {
@@ -142,6 +148,17 @@ export function openTill(deps: TillDeps): Till {
       const evidence = await evidenceOf(session, usage)
       const sent = { amount, session, usage, evidence, timeoutMs }
       return settle(await sendVoucher(to, sent), session)
+    },
+    async report(session, usage, timeoutMs) {
+      if (deps.reporter === undefined) return 'over'
+      deps.reporter.prepare(now())
+      const evidence = await evidenceOf(session, usage)
+      if (evidence === undefined) return 'again'
+      const answer = await sendUsage(to, { session, evidence, timeoutMs })
+      if (answer === undefined) return 'again'
+      deps.reporter.answered(session, answer)
+      if (answer.accepted) return 'taken'
+      return answer.reason === 'session-over' ? 'over' : 'again'
     },
     signed: (amount) => note(signedFor(vouchers.book(operatorId), amount)),
     async readDeposit(timeoutMs) {

@@ -133,8 +133,8 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     const { key, counter } = by
     const nonce = nonceOf(session.id)
     if (counter === 'not above') return refuse('counter', nonce)
-    if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
     if (isLongOver(session, deps.now())) return refuse('session-over')
+    if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
     const last = session.attested
     const verdict = checkReport(signed, last, {
       isProven: () => true,
@@ -143,13 +143,13 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     })
     if (!verdict.ok) return refuse(verdict.reason, nonce)
     const { sequence, time, inputOctets, outputOctets } = report
-    const { trust, scheme } = key
+    const { trust, scheme, slot } = key
     const missing = (last?.missing ?? 0) + verdict.gap
     // Before the report is taken, which may end that the key counts at all.
     if (counter !== undefined) ledger.raiseCounter(account, key.publicKey, counter)
     ledger.attest(
       session.id,
-      { sequence, time, inputOctets, outputOctets, trust, scheme, missing },
+      { sequence, time, inputOctets, outputOctets, trust, scheme, slot, missing },
       deps.now(),
     )
     return { accepted: true, trust, nonce }

@@ -127,6 +127,7 @@ function tillOf(sessions: readonly SessionView[], o: Partial<Till> = {}): Till {
     ask: async () => 0,
     outdate: () => undefined,
     pay: async () => ({ kind: 'known' }),
+    report: async () => 'over',
     signed: async () => undefined,
     readDeposit: async () => undefined,
     ...o,

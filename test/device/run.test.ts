@@ -41,6 +41,8 @@ function world() {
     sessions: [BASE] as SessionView[],
     deposit: 1_000_000n,
     escapes: true,
+    /** What becomes of a last report. */
+    report: (): Awaited<ReturnType<Till['report']>> => 'over',
   }
   const [events, calls]: [RunEvent[], string[]] = [[], []]
   let [book, paid] = [EMPTY_BOOK, 0n]
@@ -89,6 +91,10 @@ function world() {
       const time = Math.floor(knobs.nowMs / 1000)
       const receipt = { consumer, operator: 1, session, merchant, amount, credited, time }
       return { kind: 'paid', receipt: { ...receipt, signature: '0x' } }
+    },
+    async report(session) {
+      calls.push(`report ${session}`)
+      return knobs.report()
     },
     signed: async () => undefined,
     readDeposit: async () => undefined,
@@ -227,6 +233,27 @@ t.test('put off: pays what is left, and comes back on its own', async (t) => {
     { why: 'arrears' },
   )
   t.same(o.calls, ['reconnect'])
+})
+
+t.test('put off: the last report comes before the debt is paid, and may lower it', async (t) => {
+  const o = world()
+  const asks: SessionView = { ...BASE, report: { nonce: 'n', sequence: 0 } }
+  o.knobs.sessions = [asks]
+  o.knobs.report = () => {
+    o.knobs.sessions = [{ ...asks, state: 'closed', owed: 120n }]
+    return 'taken'
+  }
+  await live(
+    o,
+    120_000,
+    (since) => {
+      if (since < 61_000 || o.calls.length > 0) return
+      o.knobs.sessions = [{ ...asks, state: 'closed', owed: 150n }]
+    },
+    { interfaceName: 'lo' },
+  )
+  t.same(o.calls, [`report ${SESSION}`, 'reconnect'])
+  t.equal(o.paid(), 120n)
 })
 
 t.test('one session only: it ends with it, its debt paid', async (t) => {

@@ -5,8 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import type { ReportEvidence } from '../../attestation/usage-report.ts'
 import { datanetInterface } from '../../chain/bindings.ts'
 import { openTill, type Paid, type Till } from '../../device/till.ts'
+import type { UsageReporter } from '../../device/usage-reporter.ts'
 import {
   dropped,
   EMPTY_BOOK,
@@ -233,4 +235,61 @@ t.test('one payer for one folder', async (t) => {
   t.throws(() => lockPayer(directory), { code: 'exists' })
   lock.release()
   lockPayer(directory).release()
+})
+
+const EVIDENCE = { report: 'AAAA', signature: 'BBBB' }
+const NONCE = Buffer.alloc(16, 2).toString('base64url')
+
+const REPORTS: readonly [string, answer: Answer, outcome: string, heard: string][] = [
+  [
+    'taken',
+    { status: 200, body: { usage: { accepted: true, nonce: NONCE } } },
+    'taken',
+    `${NONCE}`,
+  ],
+  [
+    'the key is to be shown anew',
+    { status: 200, body: { usage: { accepted: false, reason: 'key-expired', nonce: NONCE } } },
+    ...(['again', `key-expired ${NONCE}`] as const),
+  ],
+  [
+    'too late',
+    { status: 200, body: { usage: { accepted: false, reason: 'session-over' } } },
+    ...(['over', 'session-over'] as const),
+  ],
+  ['an operator without the route', refuse(404, {}), 'again', ''],
+  ['nobody answers', 'hang up', 'again', ''],
+]
+
+t.test('what each answer to a report without money is worth', async (t) => {
+  for (const [name, answer, outcome, heard] of REPORTS) {
+    const directory = folder(t)
+    const { url, sent } = await startOperator(t, ({ path }) =>
+      path === '/v1/usage' ? answer : { status: 200, body: { sessions: [sessionJson()] } },
+    )
+    const to = payingTo(url)
+    const escrow = { rpc: `${url}/chain`, contract: CONTRACT, operatorId: 1, account: to.account }
+    const vouchers = await openVouchers(directory)
+    const said: string[] = []
+    const reporter: UsageReporter = {
+      prepare: () => undefined,
+      sign: async () => EVIDENCE as unknown as ReportEvidence,
+      answered: (_, { reason, nonce }) => said.push(`${reason} ${nonce}`.trim()),
+    }
+    const deps = { to, escrow, directory, vouchers, now: () => NOW_MS }
+    const open = openTill({ ...deps, reporter })
+    await open.ask(2_000)
+    const usage = { received: 9n, sent: 1n }
+    t.equal(await open.report(SESSION, usage, 2_000), outcome, name)
+    t.same(said, heard === '' ? [] : [heard], name)
+    t.match(
+      sent.at(-1),
+      { path: '/v1/usage', body: { session: SESSION, evidence: EVIDENCE } },
+      name,
+    )
+    t.equal(open.book.signed, 0n, 'no money went with it')
+    const without = openTill(deps)
+    await without.ask(2_000)
+    t.equal(await without.report(SESSION, usage, 2_000), 'over', 'without a key')
+  }
 })
