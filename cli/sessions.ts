@@ -12,8 +12,8 @@ import type { Terminal } from './terminal.ts'
 export const help = `usage: datanet sessions [--all] [--limit N] [--data DIR] [--config FILE] [--json]
 
 Lists the open sessions of the server that runs from DIR, and those that are over and still owe:
-who pays, where, how long and how much, what is owed and paid; where the device signs its own figures,
-by what kind of key (its scheme, and hardware or software).
+who pays, where, how long and how much, what is owed and paid; and by what kind
+of key the device signs its own figures (its scheme, and hardware or software).
 
   --all           also those that are over and paid, newest first
   --limit N       at most this many, 1 to 1000 (default: 100)
