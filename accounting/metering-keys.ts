@@ -1,6 +1,6 @@
 // The metering keys of an account: a few, of which a new one takes the place of the oldest. Owns
-// which are kept, that no counter of theirs goes back, and that one is shown anew once it has signed
-// too little; that a key is what it says was decided before. Called by the ledger.
+// which are kept, that no counter of theirs goes back, and that one that has signed too little is
+// shown anew; that a key is what it says was decided before. Called by the ledger.
 
 import type { Address } from '../ethereum/address.ts'
 import { type AccountBook, bookOf, putAccount, type Tables } from './ledger-tables.ts'

@@ -228,10 +228,12 @@ function attestedJson(session: Session) {
   const rated = { ratedOctets: ratedOctets(session).toString() }
   if (attested === undefined) return { attested: null, ...rated }
   const { inputOctets, outputOctets, trust, scheme, sequence, missing } = attested
-  const { disagrees, atMs } = attested
+  const { disagrees, atMs, countedOctets } = attested
   return {
     attested: {
       ...{ inputOctets: inputOctets.toString(), outputOctets: outputOctets.toString() },
+      // What its access point had told by then.
+      countedOctets: countedOctets.toString(),
       ...{ trust, scheme: scheme ?? null, sequence, missing, disagrees, at: seconds(atMs) },
     },
     ...rated,

@@ -1,5 +1,5 @@
-// When a device has signed too little, the key that signed must be shown anew: each way in which two
-// meters can disagree, and whose fault the ledger takes it for.
+// When a device has signed too little, the key that signed must be shown anew: each way in which
+// two meters can disagree, and whose fault the ledger takes it for.
 
 import t from 'tap'
 import type { Ledger } from '../../accounting/ledger.ts'

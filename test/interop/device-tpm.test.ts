@@ -1,6 +1,7 @@
 // `datanet device run` with a TPM and without one: swtpm and tpm2-tools, a real server that takes
 // keys of that TPM's maker, or takes none. What the key is worth is told, reports signed by the
 // chip are priced where the policy asks for hardware, and without one it is software, and said so.
+// Needs root, for an interface that nobody else sends through.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,6 +12,7 @@ import { type Line, type Payer, startPayer } from './payer-process.ts'
 import {
   createDevice,
   eapolTest,
+  run,
   SECRET,
   startServer,
   temporaryDirectory,
@@ -28,6 +30,14 @@ type Json = Record<string, unknown>
 
 /** What the access point has told of the session. */
 let told = 0
+
+async function ip(...words: string[]): Promise<void> {
+  const { code, errors } = await run('ip', words)
+  if (code !== 0) throw new Error(`ip ${words.join(' ')}: ${errors}`)
+}
+const METERED = `dnt${process.pid % 100_000}`
+await ip('link', 'add', METERED, 'type', 'veth', 'peer', 'name', `${METERED}p`)
+t.teardown(() => ip('link', 'del', METERED))
 
 const tpm = await startTpm(t)
 const directory = temporaryDirectory(t)
@@ -61,7 +71,7 @@ const octetsOf = (attested: unknown): number => {
 
 /** A payer whose TPM is the one named, if any; `environment`: as env(1) takes it. */
 const payerWith = (t: Test, flags: readonly string[], ...environment: string[]): Payer =>
-  startPayer(t, dir, ['--interface', 'lo', ...flags], ['env', ...environment])
+  startPayer(t, dir, ['--interface', METERED, ...flags], ['env', ...environment])
 const TCTI = `TPM2TOOLS_TCTI=${tpm.tcti}`
 
 async function heard(payer: Payer, event: string, count = 1): Promise<Line> {

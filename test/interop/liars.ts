@@ -24,9 +24,18 @@ export const attestedOf = (session: Json): bigint => octetsOf(session['attested'
 const hasReported = ({ attested }: Json) => attested !== null && attested !== undefined
 const seconds = (session: Json, name: string) => Number(session[name])
 
+/** What is not signed at the end of a session is its access point's to tell. */
+function claimedOf(session: Json): bigint {
+  const [told, said] = [octetsOf(session), attestedOf(session)]
+  const { countedOctets } = session['attested'] as Json
+  const known = BigInt(String(countedOctets))
+  if (told <= said) return said
+  return said > known ? told : said + told - known
+}
+
 /** What each side says of the volume, and what the policy makes of it. */
 export function billOf(usage: Usage, session: Json): bigint {
-  const [told, said] = [octetsOf(session), attestedOf(session)]
+  const [told, said] = [octetsOf(session), claimedOf(session)]
   const [less, more] = told < said ? [told, said] : [said, told]
   return { accounting: told, attested: said, lower: less, higher: more }[usage]
 }

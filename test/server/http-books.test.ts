@@ -161,6 +161,8 @@ t.test('a session shows what its device has signed; an account what came of it',
     ...{ ...key, account: accountOf(1), publicKey: 'BAAA' },
     ...{ enrolledAtMs: 5_000, expiresAtMs: 60_000 },
   })
+  // Less than was counted at the report before: that is a dispute.
+  ledger.attest(idOf(1), { ...signed, sequence: 3 }, 9_500)
   ledger.attest(idOf(1), signed, 10_000)
   await committer.durable()
   t.match((await get('/v1/sessions'))['sessions'], [
@@ -168,7 +170,7 @@ t.test('a session shows what its device has signed; an account what came of it',
       ...{ id: idOf(1), inputOctets: '60000000', ratedOctets: '60000000', disputed: true },
       attested: {
         ...{ inputOctets: '1000000', outputOctets: '40000000', trust: 'software', sequence: 4 },
-        ...{ scheme: 'play-integrity' },
+        ...{ scheme: 'play-integrity', countedOctets: '60000000' },
         ...{ missing: 1, disagrees: true, at: 10 },
       },
     },
