@@ -156,7 +156,7 @@ t.test('a session shows what its device has signed; an account what came of it',
   ledger.report(idOf(1), record, placeAt(), 9_000)
   const figures = { inputOctets: 1_000_000n, outputOctets: 40_000_000n }
   const key = { scheme: 'play-integrity', trust: 'software' as const }
-  const signed = { sequence: 4, time: 10, ...key, missing: 1, ...figures }
+  const signed = { sequence: 4, time: 10, ...key, slot: 0, missing: 1, ...figures }
   ledger.enrol({
     ...{ ...key, account: accountOf(1), publicKey: 'BAAA' },
     ...{ enrolledAtMs: 5_000, expiresAtMs: 60_000 },
