@@ -227,6 +227,9 @@ function dueNow(k: Knowledge, session: SessionView): Decision {
     if (why !== undefined) return guarded(k, session, target - paid, why)
     if (within >= payAt * intervalMs) return guarded(k, session, target - paid, 'interval')
   }
+  // What the access point counts beyond the own meter only the operator knows: ask, each interval.
+  const sinceLookMs = within - k.policy.payAt * intervalMs
+  if (sinceLookMs >= 0 && k.nowMs - (k.viewAtMs ?? 0) > sinceLookMs) return { do: 'ask' }
   return later(k, nextLook(k, { elapsed, begun, intervalMs }))
 }
 

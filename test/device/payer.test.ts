@@ -68,6 +68,9 @@ const pay = (increase: bigint, why: string, o: object = {}) => ({
 })
 const wait = (ms: number) => ({ do: 'wait', untilMs: START + ms })
 
+// The access point has counted what the own meter has not.
+const MORE = session({ octets: 900_000n, paid: 960n })
+const MORE_DUE = { ...MORE, owed: 1_014n, due: 60n }
 const CASES: readonly [name: string, knowledge: Knowledge, decision: object][] = [
   ['nothing was asked yet', known(0, { viewAtMs: undefined }), { do: 'ask' }],
   ['no session: ask again in 10 s', known(0, { sessions: [], current: undefined }), wait(10_000)],
@@ -89,6 +92,8 @@ const CASES: readonly [name: string, knowledge: Knowledge, decision: object][] =
     pay(60n, 'interval', { amount: 560n }),
   ],
   ['behind: at once, also early in an interval', known(61_000), pay(120n, 'behind')],
+  ['unmetered volume: asks', known(96_000, { viewAtMs: START, sessions: [MORE] }), { do: 'ask' }],
+  ['… and pays what is due', known(114_000, { sessions: [MORE_DUE] }), pay(60n, 'interval')],
   [
     'volume by the own meter',
     known(36_000, { sessions: [session({ octets: 2_000_000n })] }, { octets: 2_000_000n }),
