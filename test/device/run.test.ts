@@ -239,6 +239,9 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
   const o = world()
   const asks: SessionView = { ...BASE, report: { nonce: 'n', sequence: 0 } }
   o.knobs.sessions = [asks]
+  const { terms, startedAtMs } = BASE
+  const meter = { received: 0n, sent: 0n, at: undefined }
+  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot: '' }
   o.knobs.report = () => {
     o.knobs.sessions = [{ ...asks, state: 'closed', owed: 120n }]
     return 'taken'
@@ -250,7 +253,7 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
       if (since < 61_000 || o.calls.length > 0) return
       o.knobs.sessions = [{ ...asks, state: 'closed', owed: 150n }]
     },
-    { interfaceName: 'lo' },
+    { state: await freshState(new Map([[SESSION, seen]])) },
   )
   t.same(o.calls, [`report ${SESSION}`, 'reconnect'])
   t.equal(o.paid(), 120n)
