@@ -65,9 +65,10 @@ const ONE_SIGNAL_MS = 500
 
 /** Runs until a signal ends it; resolves with the process's exit code. */
 export async function serve(options: ServeOptions): Promise<number> {
-  // The heap is some 50 MB: marking it in threads beside us costs more CPU than it saves in pauses.
-  // Measured, see docs/decisions/0013-garbage-collection.md.
+  // The heap is some 50 MB: marking it in threads beside us costs more CPU than it saves in pauses,
+  // and V8 would do it every few seconds. Measured, see docs/decisions/0013-garbage-collection.md.
   setFlagsFromString('--no-concurrent-marking')
+  setFlagsFromString('--heap-growing-percent=100')
   const asked = signalled(['SIGINT', 'SIGTERM'])
   // Before the reload is ready there is nothing to read again, but the signal's default would kill.
   process.on('SIGHUP', () => undefined)
