@@ -51,7 +51,7 @@ export interface NasHistory {
   readonly sessions: number
   /** Those whose access point restarted or fell silent. */
   readonly lost: number
-  /** Those whose counters were clamped, or contradicted by the device. */
+  /** Those whose counters were clamped, or contradicted by the device; of one account a few. */
   readonly disputed: number
 }
 

@@ -28,6 +28,11 @@ const PAGE_MAX = 10_000
 /** Entries that are looked through for one merchant's: the journal has no index by merchant. */
 const SCAN_MAX = 50_000
 const CREDITS_PAGE = 1_000
+/**
+ * Sessions of one account that count as disputed at one client entry: a device that lies signs as
+ * many short ones as it likes, and would ruin who serves it; accounts cost a deposit each.
+ */
+const DISPUTES_EACH = 5
 
 const asText = (value: unknown): string | undefined => (value === null ? undefined : String(value))
 const asNumber = (value: unknown): number | undefined =>
@@ -315,10 +320,14 @@ export function storeReader(query: Query): Omit<Storage, 'commit' | 'prune' | 'c
       (await page(query, 'authorizations', 'at', o)).map(readAuthorization),
     async histories(endedSinceMs) {
       const rows = await query(
-        `SELECT nas, count(*) AS sessions, sum(disputed) AS disputed,
-            sum(CASE WHEN ended_by IN ('nas-restarted', 'interims-missed') THEN 1 ELSE 0 END) AS lost
-          FROM sessions
-          WHERE closed_at >= ? AND account IS NOT NULL AND ended_by <> 'abandoned'
+        `SELECT nas, sum(sessions) AS sessions, sum(lost) AS lost,
+            sum(CASE WHEN disputed > ${DISPUTES_EACH} THEN ${DISPUTES_EACH} ELSE disputed END)
+              AS disputed
+          FROM (SELECT nas, count(*) AS sessions, sum(disputed) AS disputed,
+              sum(CASE WHEN ended_by IN ('nas-restarted', 'interims-missed') THEN 1 ELSE 0 END) AS lost
+            FROM sessions
+            WHERE closed_at >= ? AND account IS NOT NULL AND ended_by <> 'abandoned'
+            GROUP BY nas, account) AS accounts
           GROUP BY nas ORDER BY nas`,
         [endedSinceMs],
       )

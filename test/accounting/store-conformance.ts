@@ -275,13 +275,18 @@ async function histories(t: Test, bed: Bed): Promise<void> {
     f.closedNumber(5, 1, { kind: 'unattributed', account: undefined }),
     f.sessionNumber(6),
     f.closedNumber(7, 1, { endedAtMs: f.NOON - 1 }),
+    // Whoever quarrels all the time is heard five times.
+    ...[8, 9, 10, 11, 12, 13].map((n) =>
+      f.closedNumber(n, 2, { place: bar, disputed: true, account: f.addressOf(8) }),
+    ),
+    f.closedNumber(14, 3, { place: bar, disputed: true, account: f.addressOf(14) }),
   ]
   await commit(store, { sessions })
   equal(
     t,
     await store.histories(f.NOON),
     [
-      { nas: 'bar', sessions: 1, lost: 1, disputed: 0 },
+      { nas: 'bar', sessions: 8, lost: 1, disputed: 6 },
       { nas: f.PLACE.nas, sessions: 2, lost: 1, disputed: 1 },
     ],
     'those with a payer that ended since',
