@@ -33,7 +33,12 @@ t.test('what devices promise is owed and paid; who is away loses nothing', async
   const [one, two, own] = [await device.join(1), await device.join(2), await device.join(0)]
   t.ok(await device.pay(one, 2n * TOKEN))
   t.ok(await device.pay(two, 2n * TOKEN))
-  await rig.signing(rig.merchants, () => here.owed() > 0n && away.owed() > 0n)
+  // On a busy machine the first block may come before both can answer it.
+  const isIn = async () => (await rig.status()).missing.length === 0
+  await rig.signing(
+    rig.merchants,
+    async () => here.owed() > 0n && away.owed() > 0n && (await isIn()),
+  )
   t.equal(here.owed(), (18n * TOKEN) / 10n, 'the commission is off')
 
   // Three blocks without the second, which answers the first with something else; its access point
@@ -52,14 +57,14 @@ t.test('what devices promise is owed and paid; who is away loses nothing', async
   })
   t.same((await rig.status()).missing, [away.id()])
   const [locking] = lines(rig.server(), 'block notarized').filter(
-    (line) => (line['newlyMissing'] as number[]).length > 0,
+    (line) => Number(line['k']) > from && (line['newlyMissing'] as number[]).length > 0,
   )
   t.match(locking, { locked: 1, newlyMissing: [away.id()], returning: [] })
 
   t.match(lines(rig.server(), 'signatures not valid'), [{ culprits: [away.id()] }])
 
   // It comes back: in the next block again, with all of it.
-  await rig.signing(rig.merchants, async () => (await rig.status()).missing.length === 0)
+  await rig.signing(rig.merchants, isIn)
   await rig.signing(rig.merchants, async () => (await rig.status()).waiting === '0')
   await rig.server().logged((line) => line['msg'] === 'notary: old locks dropped', 15_000)
   await rig.signing(rig.merchants, async () => away.owed() === (await earned(away)))
