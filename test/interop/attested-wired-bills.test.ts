@@ -1,5 +1,6 @@
 // The two liars of attested-wired.test.ts where the bill is not the device's figure: by what the
 // access point tells, and by the higher figure. Needs root.
+// Mostly waits: for shaped traffic, and for intervals of payments and accounting.
 
 import t from 'tap'
 import { bothLie } from './liars.ts'

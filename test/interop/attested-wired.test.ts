@@ -2,6 +2,7 @@
 // `datanet device run --interface`, traffic that tc shapes and the kernel counts at both ends.
 // First two honest sides, then an access point that tells of 30 % more and a device that signs 30 %
 // less, billed by what devices sign, or by the lower figure. Needs root.
+// Mostly waits: for shaped traffic, and for intervals of payments and accounting.
 
 import t from 'tap'
 import { bothLie, type Scene, stay } from './liars.ts'

@@ -2,6 +2,7 @@
 // FreeRADIUS's radclient tells of 30 % more, as an access point that lies would. The bill follows
 // billing.usage, the dispute shows both figures, and both sides' reliability tells of it. Needs
 // root, for an interface of its own.
+// Mostly waits: for intervals of payments.
 
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'

@@ -2,6 +2,7 @@
 // keys of that TPM's maker, or takes none. What the key is worth is told, reports signed by the
 // chip are priced where the policy asks for hardware, and without one it is software, and said so.
 // Needs root, for an interface that nobody else sends through.
+// Mostly waits: for intervals of payments.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
