@@ -4,7 +4,7 @@
 import { resolve } from 'node:path'
 import { readAccountKey } from '../device/account-key.ts'
 import { nextSummary, type Published, publishNow } from '../device/activity.ts'
-import { readActivityKey } from '../device/activity-key.ts'
+import { findActivityKey } from '../device/activity-key.ts'
 import { shown } from '../device/amounts.ts'
 import { openChain, readChain } from '../device/chain.ts'
 import { type DeviceFile, operatorsOf } from '../device/device-file.ts'
@@ -26,10 +26,12 @@ Shows what the account of DIR has used and paid with each of its operators and h
 yet: sessions that are over, octets, money, as the operator's ledger has them. With --publish the
 summary goes to the chain, for everybody to read, under the account's name.
 
-The summary is signed by the account. Its evidence is the signature of the device's P-256 key where
-the contract has enrolled that key, else the operator's, which checks it against its ledger. It
-proves who reported, not that it is true. Each session is published once, in the first summary after
-its end. The account pays the gas; on an embedded chain the faucet gives it.
+The summary is signed by the account. Its evidence is the signature of the metering key in this
+machine's TPM (see device run --interface), which the contract enrols where the operator vouches for
+it; else the operator's signature, which checks it against its ledger. Such a key is public then: it
+shows which accounts use the same machine. Evidence proves who reported, not that it is true. Each
+session is published once, in the first summary after its end. The account pays the gas; on an
+embedded chain the faucet gives it.
 
   --publish              publish it (device run does so once a day: --activity daily)
   --operator URL|NUMBER  with this operator of DIR only
@@ -67,7 +69,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const accountKey = await readAccountKey(directory, device, () => knownPassword(terminal))
   const vouchers = await openVouchers(directory)
   const tillOf = createTills({ directory, device, accountKey, vouchers, now })
-  const key = await readActivityKey(directory, device)
+  const key = flags.publish === true ? await findActivityKey(terminal.env) : undefined
   const told: Told[] = []
   let failures = 0
   for (const { operatorId, rpc: url } of operators) {

@@ -40,7 +40,8 @@ is paid before it ends; never more than the agreed tariff and the device's own m
   --metering-key auto|tpm|software   what signs the count, with --interface: a key in this machine's
                          TPM 2.0 (tpm2-tools; $TPM2TOOLS_TCTI or /dev/tpmrm0), which operators may
                          trust more, or one in DIR; auto (default): the TPM's where there is one and
-                         the operator takes it. Which it is, is told, and why
+                         the operator takes it. Which it is, is told, and why. One in a TPM signs
+                         what is published, too (see device activity)
   --json                 one JSON object a line on stdout: connected, session, paid, due,
                          stopped-paying, left, …; without it, lines for people on stderr
 
@@ -137,7 +138,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     })
     const timer = createActivityTimer({
       ...{ directory, when: policy.activity, now, emit },
-      publish: (open) => publish(directory, device, open, terminal),
+      publish: (open) => publish(directory, device, open, place.meteringKey, terminal),
     })
     const maintain = createMaintenance({ directory, device, accountKey, policy, now, emit })
     emit({ event: 'started', pid: process.pid })
@@ -264,9 +265,10 @@ async function publish(
   directory: string,
   device: DeviceFile,
   { to }: OpenTill,
-  { now, err: progress }: Terminal,
+  meteringKey: MeteringKeyChoice,
+  { now, env, err: progress }: Terminal,
 ): Promise<Published> {
-  const [{ openChain, readChain }, { publishNow }, { readActivityKey }] = await Promise.all([
+  const [{ openChain, readChain }, { publishNow }, { findActivityKey }] = await Promise.all([
     import('../device/chain.ts'),
     import('../device/activity.ts'),
     import('../device/activity-key.ts'),
@@ -274,7 +276,7 @@ async function publish(
   const operator = operatorsOf(device).find(({ operatorId }) => operatorId === to.operatorId)
   const link = openChain((operator ?? device).rpc)
   try {
-    const key = await readActivityKey(directory, device)
+    const key = meteringKey === 'software' ? undefined : await findActivityKey(env)
     const chain = readChain(link.rpc, device.contract)
     const where = { directory, device, to, rpc: link.rpc, chain }
     return await publishNow({ ...where, key, progress, now })

@@ -1,38 +1,41 @@
-// The P-256 key with which a device may speak for its own activity: the TLS key of DIR, where it is
-// a file and of that curve. Whether the contract has enrolled it is asked by activity.ts. Called by
-// the cli.
+// The P-256 key with which a device may speak for its own activity: the metering key in its TPM,
+// where one was made (metering-enrolment.ts). Makes none itself. Whether the contract has enrolled
+// it is asked by activity.ts. Called by the cli.
 
-import { createPrivateKey, type KeyObject, sign } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { isAbsolute, join } from 'node:path'
+import { createHash } from 'node:crypto'
 import type { ActivityKey } from './activity.ts'
-import type { DeviceFile } from './device-file.ts'
+import { DeviceError } from './error.ts'
+import type { MeteringSigner } from './metering-key.ts'
+import { findMeteringKey } from './tpm.ts'
+import { findTpm } from './tpm-key.ts'
 
 /** The order of P-256 (FIPS 186-5, SP 800-186 §3.2.1.3). */
 const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
-/** Undefined where the device has no such key, or it can't be read as a file. */
-export async function readActivityKey(
-  directory: string,
-  { kind, privateKey }: Pick<DeviceFile, 'kind' | 'privateKey'>,
+/** Undefined where there is no TPM that may be used, or no metering key in it. */
+export async function findActivityKey(
+  environment: Readonly<Record<string, string | undefined>>,
 ): Promise<ActivityKey | undefined> {
-  if (kind !== 'bound') return undefined
-  const path = isAbsolute(privateKey) ? privateKey : join(directory, privateKey)
   try {
-    return activityKeyOf(createPrivateKey(await readFile(path)))
-  } catch {
-    return undefined
+    const found = await findMeteringKey(await findTpm(environment))
+    if (found === undefined) return undefined
+    const { meteringKey: publicKey, sign } = found
+    const hashed = (message: Buffer) => createHash('sha256').update(message).digest()
+    return activityKeyOf({ publicKey, sign: (message) => sign(hashed(message)) })
+  } catch (error) {
+    if (error instanceof DeviceError) return undefined
+    throw error
   }
 }
 
-/** Undefined for a key of another curve. */
-export function activityKeyOf(key: KeyObject): ActivityKey | undefined {
-  const { crv, x, y } = key.export({ format: 'jwk' })
-  if (crv !== 'P-256' || x === undefined || y === undefined) return undefined
+/** As the contract takes its point and its signatures. */
+export function activityKeyOf({
+  publicKey,
+  sign,
+}: Pick<MeteringSigner, 'publicKey' | 'sign'>): ActivityKey {
   return {
-    qx: Buffer.from(x, 'base64url'),
-    qy: Buffer.from(y, 'base64url'),
-    sign: async (digest) => lowS(sign('sha256', digest, { key, dsaEncoding: 'ieee-p1363' })),
+    ...{ qx: publicKey.subarray(1, 33), qy: publicKey.subarray(33) },
+    sign: async (digest) => lowS(await sign(digest)),
   }
 }
 

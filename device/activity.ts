@@ -1,13 +1,14 @@
 // Publishes a summary of what a device's account used and paid with one operator: asks the operator
-// for the figures, checks what the device can know of them, signs, gets the evidence (a P-256 key
-// that the contract has enrolled, else the operator's signature as attestor) and sends it. Owns
-// that no second is reported twice. Called by the cli and activity-timer.ts.
+// for the figures, checks what the device can know of them, signs, gets the evidence (by a key that
+// the contract has enrolled, or enrols now; else the operator's signature as attestor) and sends
+// it. Owns that no second is reported twice. Called by the cli and activity-timer.ts.
 
 import {
   type ActivityContracts,
   attestorEvidence,
   deviceEvidence,
   digestOf,
+  enrolDevice,
   findActivityContracts,
   isAttestor,
   isDeviceEnrolled,
@@ -18,7 +19,14 @@ import {
 } from '../chain/activity-calls.ts'
 import { ChainError } from '../chain/error.ts'
 import type { RpcRequest } from '../chain/transactions.ts'
-import { type Activity, BY_ATTESTORS, BY_DEVICE } from '../ethereum/activity.ts'
+import {
+  type Activity,
+  BY_ATTESTORS,
+  BY_DEVICE,
+  type DeviceEnrolment,
+  deviceEnrolmentDigest,
+  devicesDomain,
+} from '../ethereum/activity.ts'
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { recoverAddress, signDigest } from '../ethereum/signature.ts'
 import { sessionQueryDigest } from '../ethereum/typed-data.ts'
@@ -49,7 +57,7 @@ export interface ActivityDeps {
   readonly to: PayingTo
   readonly rpc: RpcRequest
   readonly chain: ChainReader
-  /** Absent: the operator's signature is the evidence. */
+  /** Absent, or not taken by the operator: the operator's signature is the evidence. */
   readonly key: ActivityKey | undefined
   readonly progress: (line: string) => void
   readonly now: () => number
@@ -62,6 +70,8 @@ export type Published =
 
 /** Figures may have changed between two questions: a session has just ended. */
 const ATTEMPTS_MAX = 3
+/** To bring an enrolment to the contract in; the operator wants it short (activity-desk.ts). */
+const ENROLMENT_SECONDS = 1_800
 
 /** What the next summary would say; undefined where there is nothing to tell. Publishes nothing. */
 export async function nextSummary(deps: ActivityDeps): Promise<Activity | undefined> {
@@ -87,6 +97,7 @@ export async function publishNow(deps: ActivityDeps): Promise<Published> {
       return { kind: 'nothing-new' }
     }
     await checkProposed(proposed, contracts, deps)
+    await drawTokens({ operatorUrl: to.url, amount: 0n, token: device.token }, to.account, deps)
     const byKey = await enrolledKey(contracts, deps)
     const verifier = byKey === undefined ? BY_ATTESTORS : BY_DEVICE
     const activity: Activity = { ...proposed, verifier }
@@ -106,7 +117,8 @@ export async function publishNow(deps: ActivityDeps): Promise<Published> {
 const NEVER: ActivityRecord = { end: 0, nonce: '', isPending: false, triedAtMs: 0 }
 const tried = ({ now }: ActivityDeps) => ({ triedAtMs: Math.floor(now()) })
 
-function ask({ to, now }: ActivityDeps): Promise<JsonAnswer> {
+function ask(deps: ActivityDeps): Promise<JsonAnswer> {
+  const { to } = deps
   const { account: consumer, operatorId: operator, domain } = to
   const question = async (time: number): Promise<JsonAnswer> => {
     const digest = sessionQueryDigest(domain, { consumer, operator, time })
@@ -114,12 +126,19 @@ function ask({ to, now }: ActivityDeps): Promise<JsonAnswer> {
     const body = { consumer: checksumAddress(consumer), time, signature }
     return requestJson(`${to.url}/v1/activity/query`, { body })
   }
+  return inTheirTime(deps, question).then(({ answer }) => answer)
+}
+
+/** Asks by the own clock, Unix seconds, and once more by theirs where that is another one. */
+async function inTheirTime(
+  { now }: ActivityDeps,
+  question: (time: number) => Promise<JsonAnswer>,
+): Promise<{ answer: JsonAnswer; time: number }> {
   const time = Math.floor(now() / 1_000)
-  return question(time).then((answer) => {
-    const theirs = answer.dateMs
-    if (codeOf(answer) !== 'wrong-time' || theirs === undefined) return answer
-    return question(Math.floor(theirs / 1_000))
-  })
+  const answer = await question(time)
+  if (codeOf(answer) !== 'wrong-time' || answer.dateMs === undefined) return { answer, time }
+  const theirs = Math.floor(answer.dateMs / 1_000)
+  return { answer: await question(theirs), time: theirs }
 }
 
 /** What the device knows better than its operator: what it signed, and what it has published. */
@@ -154,13 +173,59 @@ async function checkProposed(
   }
 }
 
+/** The key where the contract has it enrolled; asks for that where it has not. */
 async function enrolledKey(
   contracts: ActivityContracts,
-  { key, to, rpc }: ActivityDeps,
+  deps: ActivityDeps,
 ): Promise<ActivityKey | undefined> {
+  const { key, to, rpc } = deps
   if (key === undefined) return undefined
-  const isEnrolled = await isDeviceEnrolled(rpc, contracts, to.operatorId, to.account, key)
-  return isEnrolled ? key : undefined
+  try {
+    if (!(await isDeviceEnrolled(rpc, contracts, to.operatorId, to.account, key))) {
+      await enrolKey(key, contracts, deps)
+    }
+    return key
+  } catch (error) {
+    if (!(error instanceof DeviceError) && !(error instanceof ChainError)) throw error
+    deps.progress(`the device's key can't speak for itself: ${error.message}`)
+    return undefined
+  }
+}
+
+async function enrolKey(
+  { qx, qy }: ActivityKey,
+  contracts: ActivityContracts,
+  deps: ActivityDeps,
+): Promise<void> {
+  const { device, to, rpc } = deps
+  await mustAttestAlone(contracts, deps)
+  const chainId = BigInt(device.chainId)
+  const domain = devicesDomain(chainId, contracts.devices)
+  const { account: consumer, operatorId: operator, accountKey: privateKey } = to
+  const at = (time: number): DeviceEnrolment => ({
+    ...{ operator, consumer, qx, qy, validUntil: time + ENROLMENT_SECONDS },
+  })
+  const { answer, time } = await inTheirTime(deps, (said) => {
+    const enrolment = at(said)
+    const signature = hex(signDigest(deviceEnrolmentDigest(domain, enrolment), privateKey))
+    const named = { ...enrolment, consumer: checksumAddress(consumer), qx: hex(qx), qy: hex(qy) }
+    const body = { enrolment: named, signature }
+    return requestJson(`${to.url}/v1/activity/key`, { body })
+  })
+  const digest = deviceEnrolmentDigest(domain, at(time))
+  const signature = await attestorSignature(answer, digest, contracts, deps)
+  await enrolDevice({ rpc, chainId, privateKey }, contracts, at(time), [signature])
+}
+
+/** Throws DeviceError 'refused' where more than the operator must sign, or nobody may. */
+async function mustAttestAlone(
+  contracts: ActivityContracts,
+  { to, rpc }: ActivityDeps,
+): Promise<void> {
+  const needed = await readThreshold(rpc, contracts, to.operatorId)
+  if (needed === 1) return
+  const have = needed === 0 ? 'has named no attestors' : `wants ${needed} attestors`
+  throw new DeviceError('refused', `operator ${to.operatorId} ${have}: it can't attest alone`)
 }
 
 /** The operator's signature as evidence; undefined where its figures have changed meanwhile. */
@@ -171,15 +236,21 @@ async function attested(
   contracts: ActivityContracts,
   deps: ActivityDeps,
 ): Promise<string | undefined> {
-  const { to, rpc } = deps
-  const needed = await readThreshold(rpc, contracts, to.operatorId)
-  if (needed !== 1) {
-    const have = needed === 0 ? 'has named no attestors' : `wants ${needed} attestors`
-    throw new DeviceError('refused', `operator ${to.operatorId} ${have}: it can't attest alone`)
-  }
+  await mustAttestAlone(contracts, deps)
   const body = { activity: jsonOf(activity), signature: hex(signature) }
-  const answer = await requestJson(`${to.url}/v1/activity`, { body })
+  const answer = await requestJson(`${deps.to.url}/v1/activity`, { body })
   if (codeOf(answer) === 'figures-differ') return undefined
+  return attestorEvidence(digest, [await attestorSignature(answer, digest, contracts, deps)])
+}
+
+/** The signature in an answer, by an attestor of the operator. Throws DeviceError. */
+async function attestorSignature(
+  answer: JsonAnswer,
+  digest: Buffer,
+  contracts: ActivityContracts,
+  deps: ActivityDeps,
+): Promise<Buffer> {
+  const { to, rpc } = deps
   if (answer.status !== 200) throw problem(deps, answer)
   const said = Object(answer.body) as { attestor?: unknown; signature?: unknown }
   const attestor = typeof said.attestor === 'string' ? parseAddress(said.attestor) : undefined
@@ -190,7 +261,7 @@ async function attested(
     recoverAddress(digest, bytes) === attestor &&
     (await isAttestor(rpc, contracts, to.operatorId, attestor))
   if (!isTheirs) throw new DeviceError('refused', `${to.url} signs as no attestor of its operator`)
-  return attestorEvidence(digest, [bytes])
+  return bytes
 }
 
 async function send(
@@ -203,8 +274,6 @@ async function send(
   const { directory, device, to, rpc } = deps
   const { end, nonce } = activity
   const before = (await readActivityRecords(directory)).get(to.operatorId) ?? NEVER
-  const need = { operatorUrl: to.url, amount: 0n, token: device.token }
-  await drawTokens(need, to.account, deps)
   const record = { end, nonce: `${nonce}`, isPending: true, ...tried(deps) }
   await noteActivity(directory, to.operatorId, record)
   const sender = { rpc, chainId: BigInt(device.chainId), privateKey: to.accountKey }

@@ -242,6 +242,33 @@ async function signDigest(tools: TpmTools, digest: Buffer): Promise<Buffer> {
   return numbersOf(await tools.read('signed'))
 }
 
+/** The key whose public area it is; the area of a P-256 key ends in x and y, each with a length. */
+function keyIn(area: Buffer, use: TpmUse): Pick<DeviceTpm, 'meteringKey' | 'sign'> {
+  const [x, y] = [area.subarray(-66, -34), area.subarray(-32)]
+  return {
+    meteringKey: Buffer.concat([Buffer.of(4), x, y]),
+    async sign(digest) {
+      must32(digest, 'digest')
+      return use((tools) => signDigest(tools, digest))
+    },
+  }
+}
+
+type TpmUse = <T>(work: (tools: TpmTools) => Promise<T>) => Promise<T>
+
+/**
+ * The metering key in a TPM where one was made, without making any; undefined where there is none.
+ * Throws as openTpm.
+ */
+export async function findMeteringKey(
+  tcti: string,
+): Promise<Pick<DeviceTpm, 'meteringKey' | 'sign'> | undefined> {
+  const use: TpmUse = (work) => useTpm(tcti, work)
+  const area = await use((tools) => publicAt(tools, METERING))
+  if (area === undefined) return undefined
+  return keyIn(mustBeOurs(area, METERING, METERING_ATTRIBUTES), use)
+}
+
 const must32 = (octets: Buffer, what: string): void => {
   if (octets.length !== 32) throw new RangeError(`a ${what} has 32 octets`)
 }
@@ -255,7 +282,7 @@ export async function openTpm(place: TpmPlace): Promise<DeviceTpm> {
   const { tcti, endorsement } = place
   // One after the other: a TPM without a resource manager talks to one program at a time.
   let last: Promise<unknown> = Promise.resolve()
-  const use = <T>(work: (tools: TpmTools) => Promise<T>): Promise<T> => {
+  const use: TpmUse = (work) => {
     const done = last.then(() => useTpm(tcti, work))
     last = done.catch(() => undefined)
     return done
@@ -267,10 +294,8 @@ export async function openTpm(place: TpmPlace): Promise<DeviceTpm> {
     const o = { handle: METERING, attributes: METERING_ATTRIBUTES, make: makeMetering }
     return [a, await keyAt(tools, o)] as const
   })
-  // The area of a P-256 key ends in x and y, each with its length.
-  const [x, y] = [metering.subarray(-66, -34), metering.subarray(-32)]
   return {
-    meteringKey: Buffer.concat([Buffer.of(4), x, y]),
+    ...keyIn(metering, use),
     async firstStep() {
       const { ekCertificates } = place
       const ders = ekCertificates ?? [await use((tools) => ownCertificate(tools, endorsement))]
@@ -285,10 +310,6 @@ export async function openTpm(place: TpmPlace): Promise<DeviceTpm> {
         if (registers === undefined) return made
         return { ...made, quote: await quote(tools, challenge, registers) }
       })
-    },
-    async sign(digest) {
-      must32(digest, 'digest')
-      return use((tools) => signDigest(tools, digest))
     },
   }
 }

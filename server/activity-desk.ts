@@ -1,16 +1,25 @@
 // The operator as attestor of activity summaries: says what the ledger has that no summary has told
-// yet, and signs a summary that says exactly that. Owns which figures are right and every reason to
-// refuse; the contract sees to overlap and replay again. Called by http-activity.ts.
+// yet, and signs a summary that says exactly that; and of the metering keys that may speak for
+// themselves. Owns which figures and keys are right and every reason to refuse; the contract sees
+// to overlap and replay again. Called by http-activity.ts.
 
+import type { MeteringKey } from '../accounting/session.ts'
 import type { ClosedTotals, Storage } from '../accounting/storage.ts'
-import { type Activity, activityDigest, BY_ATTESTORS } from '../ethereum/activity.ts'
+import {
+  type Activity,
+  activityDigest,
+  BY_ATTESTORS,
+  type DeviceEnrolment,
+  deviceEnrolmentDigest,
+} from '../ethereum/activity.ts'
 import type { Address } from '../ethereum/address.ts'
 import { recoverAddress, signDigest } from '../ethereum/signature.ts'
 import type { Domain } from '../ethereum/typed-data.ts'
 import type { ActivityBook, ConsumerActivity } from './activity-book.ts'
 import { createBuckets } from './buckets.ts'
+import { APP_ATTEST } from './usage-reports.ts'
 
-/** Why a summary is not attested. */
+/** Why a summary, or a key, is not attested. */
 export type ActivityRefusal =
   | 'wrong-operator'
   | 'wrong-verifier'
@@ -24,6 +33,11 @@ export type ActivityRefusal =
   | 'published-more'
   | 'not-ready'
   | 'too-many-requests'
+  | 'wrong-time'
+  | 'no-key'
+  | 'key-expired'
+  | 'software-key'
+  | 'asserts-only'
 
 /** What the ledger has for the next summary, or why there is none. */
 export type Proposal =
@@ -39,6 +53,8 @@ export interface ActivityDesk {
   propose(consumer: Address): Promise<Proposal>
   /** Signs a summary that the consumer has signed. Throws ChainError, StorageError. */
   attest(activity: Activity, signature: Buffer): Promise<Attestation>
+  /** Signs an enrolment that the consumer has signed. Throws StorageError. */
+  enrol(enrolment: DeviceEnrolment, signature: Buffer): Promise<Attestation>
 }
 
 export interface ActivityDeskDeps {
@@ -47,11 +63,17 @@ export interface ActivityDeskDeps {
   readonly operator: number
   /** Of the Activities contract. */
   readonly domain: Domain
+  /** Of the DeviceVerifier contract. */
+  readonly devicesDomain: Domain
   readonly operatorKey: Uint8Array
   /** Who has a deposit with this operator; nobody else can publish. */
   readonly isConsumer: (account: Address) => boolean
+  /** Those that the account has enrolled here, expired ones too. Throws StorageError. */
+  readonly meteringKeys: (account: Address) => Promise<readonly MeteringKey[]>
   /** The clock of the books, Unix ms. */
   readonly now: () => number
+  /** The time of day, which keys and blocks go by. */
+  readonly wallNow: () => number
   /**
    * Seconds that a summary ends before now: on a chain with slots the block that takes it may carry
    * a time before it was sent.
@@ -64,6 +86,12 @@ export interface ActivityDeskDeps {
  * many sessions must not have them added up all the time.
  */
 const CONSUMER_LIMIT = { burst: 20, perSecond: 0.1, entriesMax: 20_000 }
+
+/**
+ * What is left of an enrolment's time, seconds: enough to be mined in. A key that counts no more
+ * here can be brought to the contract for so long still.
+ */
+const ENROLMENT_LEFT = { min: 300, max: 3_600 }
 
 const refuse = (refusal: ActivityRefusal, message: string) => ({ refusal, message })
 
@@ -111,14 +139,20 @@ export function createActivityDesk(deps: ActivityDeskDeps): ActivityDesk {
 
   const latestEnd = (): number => Math.floor(deps.now() / 1_000) - deps.lagSeconds
 
-  /** Only for who has signed as the consumer. */
-  async function expected(consumer: Address, end: number): Promise<Proposal> {
+  /** Only for who has signed as the consumer: nobody else uses up its requests. */
+  function turnedAway(consumer: Address) {
     if (!deps.isConsumer(consumer)) {
       return refuse('unknown-consumer', 'the account has no deposit with this operator')
     }
     if (consumers.take(consumer, 1, deps.now()) > 0) {
       return refuse('too-many-requests', 'this account asks too often; try again in a minute')
     }
+    return undefined
+  }
+
+  async function expected(consumer: Address, end: number): Promise<Proposal> {
+    const away = turnedAway(consumer)
+    if (away !== undefined) return away
     const isRead = await book.catchUp()
     // What was published by the time of the ledger's answer is in the book, or its nonce is used.
     const published = book.consumer(consumer)
@@ -159,7 +193,50 @@ export function createActivityDesk(deps: ActivityDeskDeps): ActivityDesk {
       if (differing !== undefined) return differing
       return { signature: signDigest(digest, deps.operatorKey) }
     },
+    async enrol(enrolment, signature) {
+      const { consumer, qx, qy, validUntil } = enrolment
+      if (enrolment.operator !== operator) {
+        return refuse('wrong-operator', `this is operator ${operator}`)
+      }
+      const digest = deviceEnrolmentDigest(deps.devicesDomain, enrolment)
+      if (recoverAddress(digest, signature) !== consumer) {
+        return refuse('bad-signature', 'the consumer did not sign this enrolment')
+      }
+      const nowMs = deps.wallNow()
+      const nowSeconds = Math.floor(nowMs / 1_000)
+      const { min, max } = ENROLMENT_LEFT
+      if (validUntil < nowSeconds + min || validUntil > nowSeconds + max) {
+        const span = `${min} to ${max} s from now`
+        return refuse('wrong-time', `validUntil is ${span}; the time here is ${nowSeconds}`)
+      }
+      const away = turnedAway(consumer)
+      if (away !== undefined) return away
+      const point = Buffer.concat([Buffer.of(4), qx, qy]).toString('base64url')
+      const keys = await deps.meteringKeys(consumer)
+      const problem = problemOf(
+        keys.find(({ publicKey }) => publicKey === point),
+        nowMs,
+      )
+      return problem ?? { signature: signDigest(digest, deps.operatorKey) }
+    },
   }
+}
+
+/** Why a key may not speak for itself; undefined where it may. */
+function problemOf(key: MeteringKey | undefined, nowMs: number) {
+  if (key === undefined) {
+    return refuse('no-key', 'the account has not enrolled this metering key here')
+  }
+  if (key.expiresAtMs <= nowMs) {
+    return refuse('key-expired', 'the metering key must be shown anew first')
+  }
+  if (key.trust !== 'hardware') {
+    return refuse('software-key', 'nobody vouches that this metering key is in hardware')
+  }
+  if (key.scheme === APP_ATTEST) {
+    return refuse('asserts-only', 'a key of App Attest makes no signature that the contract reads')
+  }
+  return undefined
 }
 
 const FIGURES = ['start', 'sessions', 'bytesUp', 'bytesDown', 'paid'] as const

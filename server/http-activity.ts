@@ -1,7 +1,8 @@
 // The routes of published activities: POST /v1/activity/query (what the next summary must say, for
-// who can sign as the consumer), POST /v1/activity (the operator's signature under it), and GET
-// /v1/activity, public statistics out of the chain's events. Owns form and limits; what is right is
-// activity-desk.ts. Called by http.ts.
+// who can sign as the consumer), POST /v1/activity (the operator's signature under it), POST
+// /v1/activity/key (its signature for a key that will do without), and GET /v1/activity, public
+// statistics out of the chain's events. Owns form and limits; what is right is activity-desk.ts.
+// Called by http.ts.
 
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
@@ -9,10 +10,10 @@ import { StorageError } from '../accounting/storage.ts'
 import { isRecord, readAccount, readSignature } from '../accounting/voucher.ts'
 import { type ActivityTotals, NO_ACTIVITY } from '../chain/activity-events.ts'
 import { ChainError } from '../chain/error.ts'
-import type { Activity } from '../ethereum/activity.ts'
+import type { Activity, DeviceEnrolment } from '../ethereum/activity.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { ActivityBook, OperatorActivity } from './activity-book.ts'
-import type { ActivityDesk, ActivityRefusal } from './activity-desk.ts'
+import type { ActivityDesk, ActivityRefusal, Attestation } from './activity-desk.ts'
 import { HttpError } from './http-error.ts'
 import type { OperatorFacts } from './http-public.ts'
 
@@ -40,6 +41,11 @@ const STATUS: Readonly<Record<ActivityRefusal, number>> = {
   'published-more': 409,
   'not-ready': 503,
   'too-many-requests': 429,
+  'wrong-time': 422,
+  'no-key': 404,
+  'key-expired': 422,
+  'software-key': 422,
+  'asserts-only': 422,
 }
 
 /** A device needs two of these a day, a house behind one address some more. */
@@ -52,6 +58,7 @@ const FRESH_MS = 5_000
 const OPERATORS_LISTED_MAX = 1_000
 
 const uint = (digits: number) => z.string().regex(new RegExp(`^(?:0|[1-9]\\d{0,${digits - 1}})$`))
+const Word = z.string().regex(/^0x[0-9a-f]{64}$/i)
 const ActivityBody = z.strictObject({
   consumer: z.string(),
   operator: z.int().min(0).max(0xffff_ffff),
@@ -62,8 +69,14 @@ const ActivityBody = z.strictObject({
   sessions: z.int().min(0).max(0xffff_ffff),
   paid: uint(29),
   verifier: z.int().min(0).max(255),
-  evidenceHash: z.string().regex(/^0x[0-9a-f]{64}$/i),
+  evidenceHash: Word,
   nonce: uint(20),
+})
+const EnrolmentBody = z.strictObject({
+  consumer: z.string(),
+  operator: z.int().min(0).max(0xffff_ffff),
+  ...{ qx: Word, qy: Word },
+  validUntil: z.int().min(0),
 })
 const StatisticsQuery = z.strictObject({
   operator: z.coerce.number().int().min(1).max(0xffff_ffff).optional(),
@@ -82,12 +95,11 @@ export function activityRoutes(routes: FastifyInstance, deps: ActivityRoutesDeps
   })
   routes.post('/v1/activity', limit, async (request) => {
     const { activity, signature } = readBody(request.body)
-    const answer = await inTurn(() => deps.desk.attest(activity, signature))
-    if ('signature' in answer) {
-      const attestor = checksumAddress(deps.facts.account)
-      return { attestor, signature: `0x${answer.signature.toString('hex')}` }
-    }
-    throw new HttpError(STATUS[answer.refusal], answer.refusal, answer.message)
+    return signed(await inTurn(() => deps.desk.attest(activity, signature)), deps.facts)
+  })
+  routes.post('/v1/activity/key', limit, async (request) => {
+    const { enrolment, signature } = readEnrolment(request.body)
+    return signed(await inTurn(() => deps.desk.enrol(enrolment, signature)), deps.facts)
   })
   const refreshed = refresher(deps)
   routes.get('/v1/activity', limit, async (request) => {
@@ -103,6 +115,14 @@ export function activityRoutes(routes: FastifyInstance, deps: ActivityRoutesDeps
     const isComplete = await refreshed()
     return statistics(deps, isComplete, operator, account)
   })
+}
+
+function signed(answer: Attestation, { account }: OperatorFacts): object {
+  if ('refusal' in answer) {
+    throw new HttpError(STATUS[answer.refusal], answer.refusal, answer.message)
+  }
+  const signature = `0x${answer.signature.toString('hex')}`
+  return { attestor: checksumAddress(account), signature }
 }
 
 /** Runs some at a time, refuses more; what fails underneath becomes its HTTP status. */
@@ -147,26 +167,46 @@ function refresher({ book, now }: ActivityRoutesDeps): () => Promise<boolean> {
   }
 }
 
-function readBody(body: unknown): { activity: Activity; signature: Buffer } {
-  const malformed = (message: string): HttpError => new HttpError(400, 'malformed', message)
+const malformed = (message: string): HttpError => new HttpError(400, 'malformed', message)
+
+/** What the consumer has signed, under its name, and the signature. */
+function readSigned<Said extends { readonly consumer: string }>(
+  body: unknown,
+  name: string,
+  form: z.ZodType<Said>,
+): { said: Omit<Said, 'consumer'>; consumer: Address; signature: Buffer } {
   if (!isRecord(body) || Object.keys(body).length !== 2) {
-    throw malformed('activity and signature are expected')
+    throw malformed(`${name} and signature are expected`)
   }
-  const parsed = ActivityBody.safeParse(body['activity'])
+  const parsed = form.safeParse(body[name])
   if (!parsed.success) throw malformed(z.prettifyError(parsed.error))
-  const { consumer: text, bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = parsed.data
+  const { consumer: text, ...said } = parsed.data
   const consumer = readAccount(text)
   if (consumer === undefined) throw malformed('consumer: 0x and 40 hex digits, EIP-55 if mixed')
   const signature = readSignature(body['signature'])
   if (signature === undefined) throw malformed('signature: 0x and 65 bytes in hex are expected')
+  return { said, consumer, signature }
+}
+
+const wordOf = (text: string): Buffer => Buffer.from(text.slice(2), 'hex')
+
+function readEnrolment(body: unknown): { enrolment: DeviceEnrolment; signature: Buffer } {
+  const { said, consumer, signature } = readSigned(body, 'enrolment', EnrolmentBody)
+  const { operator, validUntil } = said
+  const point = { qx: wordOf(said.qx), qy: wordOf(said.qy) }
+  return { enrolment: { operator, consumer, ...point, validUntil }, signature }
+}
+
+function readBody(body: unknown): { activity: Activity; signature: Buffer } {
+  const { said, consumer, signature } = readSigned(body, 'activity', ActivityBody)
+  const { bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = said
   const octets = { bytesUp: BigInt(bytesUp), bytesDown: BigInt(bytesDown) }
   const amount = BigInt(paid)
   if (octets.bytesUp >> 64n || octets.bytesDown >> 64n || amount >> 96n) {
     throw malformed('octets are below 2^64, paid is below 2^96')
   }
-  const hash = Buffer.from(evidenceHash.slice(2), 'hex')
   const fields = { ...rest, ...octets, consumer, paid: amount, nonce: BigInt(nonce) }
-  return { activity: { ...fields, evidenceHash: hash }, signature }
+  return { activity: { ...fields, evidenceHash: wordOf(evidenceHash) }, signature }
 }
 
 /** An activity as HTTP shows it and takes it. */

@@ -233,7 +233,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     ...{ runtime: current, facts: chain.facts, embedded: chain.embedded, chainRpc: chain.rpcUrl },
     ...{ baseUrl, log, metrics, adminToken, mirror: chain.mirror, reload },
     ...{ logRate, metering, now: clock.now, wallNow: Date.now },
-    activity: createActivitySide({ chain, books, operatorKey, now: clock.now, undo }),
+    activity: createActivitySide({ chain, metering, operatorKey, now: clock.now, undo }),
     ...{ notary, signApproval: (digest) => signDigest(digest, operatorKey) },
     radiusPorts: { auth: ports.auth.port, accounting: ports.accounting.port },
     durableBlock: chain.durableBlock,

@@ -65,7 +65,7 @@ export interface UsageReportsDeps {
 const NONCE_PERIOD_MS = 900_000
 
 /** The scheme whose keys sign nothing but assertions. */
-const APP_ATTEST = 'app-attest'
+export const APP_ATTEST = 'app-attest'
 
 /** The key that made a report's proof; with an assertion, its counter. */
 interface Proven {

@@ -2,7 +2,6 @@
 // accounting), their summaries published on its chain, false and repeated ones refused by attestor
 // and contract, and the statistics of the events equal to the ledger.
 
-import { generateKeyPairSync } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
@@ -16,6 +15,7 @@ import {
 } from '../../chain/activity-calls.ts'
 import { nextSummary, publishNow } from '../../device/activity.ts'
 import { activityKeyOf } from '../../device/activity-key.ts'
+import { openSoftwareKey } from '../../device/metering-key.ts'
 import {
   type Activity,
   BY_DEVICE,
@@ -231,9 +231,7 @@ t.test('a session over the boundary is in the next summary, whole, and only ther
 })
 
 t.test('an enrolled P-256 key is evidence of its own', async (t) => {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const key = activityKeyOf(privateKey)
-  if (key === undefined) throw new Error('no P-256 key')
+  const key = activityKeyOf(await openSoftwareKey(bea.directory, operatorId))
   const session = await scene.joins(bea)
   await scene.pays(bea, session, PRICE)
   await scene.stops(session, 3, 5)

@@ -1,11 +1,18 @@
-// What the operator attests: the ledger's gain since the last summary, exactly; its book of what
-// was published.
+// What the operator attests: the ledger's gain since the last summary, exactly, and keys that are
+// in hardware; its book of what was published.
 
 import t from 'tap'
+import type { MeteringKey } from '../../accounting/session.ts'
 import type { ClosedTotals } from '../../accounting/storage.ts'
 import type { PublishedActivity } from '../../chain/activity-events.ts'
 import { activitiesInterface } from '../../chain/bindings.ts'
-import { type Activity, activityDigest } from '../../ethereum/activity.ts'
+import {
+  type Activity,
+  activityDigest,
+  type DeviceEnrolment,
+  deviceEnrolmentDigest,
+  devicesDomain,
+} from '../../ethereum/activity.ts'
 import type { Address } from '../../ethereum/address.ts'
 import { accountOf, recoverAddress, signDigest } from '../../ethereum/signature.ts'
 import { payPlaceDomain } from '../../ethereum/typed-data.ts'
@@ -17,10 +24,20 @@ const OPERATOR = 3
 const keys = { operator: Buffer.alloc(32, 1), alice: Buffer.alloc(32, 2), bob: Buffer.alloc(32, 3) }
 const alice = accountOf(keys.alice)
 const domain = payPlaceDomain(31_337, noActivityContracts.activities)
+const devices = devicesDomain(31_337, noActivityContracts.devices)
+const point = { qx: Buffer.alloc(32, 4), qy: Buffer.alloc(32, 5) }
+const meteringKey: MeteringKey = {
+  ...({ account: alice, slot: 0, scheme: 'tpm', trust: 'hardware' } as const),
+  publicKey: Buffer.concat([Buffer.of(4), point.qx, point.qy]).toString('base64url'),
+  ...{ enrolledAtMs: 0, expiresAtMs: 1_000_001, counter: 0 },
+}
 
 function world(first: ClosedTotals) {
   const chain: PublishedActivity[] = []
-  const state = { totals: first, nowMs: 1_000_000, askedMs: 0, known: [alice] as Address[] }
+  const state = {
+    ...{ totals: first, nowMs: 1_000_000, askedMs: 0, known: [alice] as Address[] },
+    keys: [meteringKey] as MeteringKey[],
+  }
   const full = { isFull: false }
   const logOf = (one: PublishedActivity) =>
     activitiesInterface.encodeEventLog('ActivitySummary', [
@@ -46,7 +63,9 @@ function world(first: ClosedTotals) {
       },
     },
     isConsumer: (account) => state.known.includes(account),
-    now: () => state.nowMs,
+    ...{ now: () => state.nowMs, wallNow: () => state.nowMs },
+    devicesDomain: devices,
+    meteringKeys: async (account) => state.keys.filter((key) => key.account === account),
   })
   const publish = (activity: Activity): void => {
     const { evidenceHash, nonce: _, ...rest } = activity
@@ -119,6 +138,76 @@ t.test('it signs what is exactly right, and nothing else', async (t) => {
   w.publish(right)
   t.match(await attest(), { refusal: 'replay' }, 'published meanwhile')
   t.match(await attest({ nonce: 1n }), { refusal: 'overlap' })
+})
+
+const enrolment: DeviceEnrolment = {
+  operator: OPERATOR,
+  consumer: alice,
+  ...point,
+  validUntil: 2_800,
+}
+
+/** What it says to an enrolment signed by that key. */
+function enrols(
+  { desk }: ReturnType<typeof world>,
+  change: Partial<DeviceEnrolment> = {},
+  key = keys.alice,
+) {
+  const value = { ...enrolment, ...change }
+  return desk.enrol(value, signDigest(deviceEnrolmentDigest(devices, value), key))
+}
+
+t.test('a key in hardware that counts for the account may speak for itself', async (t) => {
+  const w = world(totals())
+  for (const validUntil of [1_300, 2_800, 4_600]) {
+    const good = await enrols(w, { validUntil })
+    if ('refusal' in good) throw new Error(good.refusal)
+    const digest = deviceEnrolmentDigest(devices, { ...enrolment, validUntil })
+    t.equal(recoverAddress(digest, good.signature), accountOf(keys.operator))
+  }
+  for (const [change, refusal] of [
+    [{ operator: 4 }, 'wrong-operator'],
+    [{ consumer: accountOf(keys.bob) }, 'bad-signature'],
+    [{ validUntil: 1_299 }, 'wrong-time'],
+    [{ validUntil: 4_601 }, 'wrong-time'],
+    [{ qx: point.qy }, 'no-key'],
+    [{ qy: point.qx }, 'no-key'],
+  ] as const) {
+    t.match(await enrols(w, change), { refusal }, JSON.stringify(Object.keys(change)))
+  }
+  t.match(await enrols(w, {}, keys.bob), { refusal: 'bad-signature' })
+  const bob = { consumer: accountOf(keys.bob) }
+  t.match(await enrols(w, bob, keys.bob), { refusal: 'unknown-consumer' })
+  w.state.known.push(accountOf(keys.bob))
+  t.match(await enrols(w, bob, keys.bob), { refusal: 'no-key' }, "another account's key")
+})
+
+t.test('other metering keys may not', async (t) => {
+  for (const [change, refusal] of [
+    [{ expiresAtMs: 1_000_000 }, 'key-expired'],
+    [{ expiresAtMs: 0 }, 'key-expired'],
+    [{ trust: 'software' }, 'software-key'],
+    [{ trust: 'software', scheme: 'software' }, 'software-key'],
+    [{ scheme: 'app-attest' }, 'asserts-only'],
+  ] as const) {
+    const w = world(totals())
+    w.state.keys = [{ ...meteringKey, ...change }]
+    t.match(await enrols(w), { refusal }, JSON.stringify(change))
+  }
+  for (const scheme of ['android-key', 'eat']) {
+    const w = world(totals())
+    w.state.keys = [{ ...meteringKey, scheme }]
+    t.match(await enrols(w), { signature: Buffer }, scheme)
+  }
+})
+
+t.test('an account asks for enrolments no more than its part; nobody else for it', async (t) => {
+  const w = world(totals())
+  for (let n = 0; n < 25; n++) await enrols(w, {}, keys.bob)
+  let granted = 0
+  while (granted < 100 && 'signature' in (await enrols(w))) granted += 1
+  t.equal(granted, 20)
+  t.match(await enrols(w), { refusal: 'too-many-requests' })
 })
 
 t.test('the book: by operator and consumer, and untouched by a failure', async (t) => {

@@ -21,7 +21,10 @@ export const activityDouble = (parts: Partial<HttpDeps['activity']> = {}): HttpD
       rpc: { request: async () => [] },
       ...{ activity: noActivityContracts, deployBlock: 1, head: () => 7 },
     }),
-    desk: { propose: async () => refusal, attest: async () => refusal },
+    desk: {
+      ...{ propose: async () => refusal, attest: async () => refusal },
+      enrol: async () => refusal,
+    },
     ...parts,
   }
 }

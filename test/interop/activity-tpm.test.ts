@@ -1,0 +1,232 @@
+// Summaries whose evidence is the device's own: the metering key in a TPM (swtpm, tpm2-tools),
+// shown to a real server, enrolled in the contract with that server's signature, used by device run
+// and device activity. A key that does not count with the operator, or that the contract has
+// revoked, leaves the operator's word. Needs root, for an interface that nobody else sends through.
+
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { type ActivityContracts, findActivityContracts } from '../../chain/activity-calls.ts'
+import { type PublishedActivity, readActivities } from '../../chain/activity-events.ts'
+import { devicesInterface } from '../../chain/bindings.ts'
+import { openSender } from '../../chain/transactions.ts'
+import { readAccountKey } from '../../device/account-key.ts'
+import { openChain } from '../../device/chain.ts'
+import { readDevice } from '../../device/folder.ts'
+import { BY_ATTESTORS, BY_DEVICE } from '../../ethereum/activity.ts'
+import type { Address } from '../../ethereum/address.ts'
+import { radclient } from './accounting-rig.ts'
+import { PASSWORD, type Payer, startPayer } from './payer-process.ts'
+import {
+  createDevice,
+  eapolTest,
+  run,
+  runDatanet,
+  SECRET,
+  startServer,
+  temporaryDirectory,
+  testConfig,
+  waitFor,
+} from './server.ts'
+import { startTpm } from './tpm-rig.ts'
+
+t.setTimeout(170_000)
+/** No device that counts nothing has signed so much: a disagreement beyond 5 % + 1 MB. */
+const MUCH = 50_000_000
+
+type Json = Record<string, unknown>
+interface Device {
+  readonly directory: string
+  readonly account: string
+}
+
+async function ip(...words: string[]): Promise<void> {
+  const { code, errors } = await run('ip', words)
+  if (code !== 0) throw new Error(`ip ${words.join(' ')}: ${errors}`)
+}
+const METERED = `dna${process.pid % 100_000}`
+await ip('link', 'add', METERED, 'type', 'veth', 'peer', 'name', `${METERED}p`)
+t.teardown(() => ip('link', 'del', METERED))
+
+const tpm = await startTpm(t)
+const env = { TPM2TOOLS_TCTI: tpm.tcti }
+const directory = temporaryDirectory(t)
+writeFileSync(join(directory, 'maker.pem'), tpm.roots.map(String).join('\n'))
+const config = testConfig({ more: 'attestation: { tpm: { roots: [maker.pem] } }' })
+  .replace('interval: 60s', 'interval: 2s')
+  // Between two payers nobody pays.
+  .replace('missed_max: 2', 'missed_max: 50')
+const server = await startServer(t, { directory, config })
+const [paula, rolf] = [await createDevice(server, 'paula'), await createDevice(server, 'rolf')]
+
+const { contract, chainId } = await readDevice(paula.directory)
+const link = openChain(`${server.url}/v1/chain`)
+t.teardown(() => link.close())
+const contracts: ActivityContracts = await findActivityContracts(link.rpc, contract)
+
+async function admin(path: string): Promise<Json> {
+  const token = readFileSync(join(directory, 'data', 'admin-token'), 'utf8').trim()
+  const headers = { authorization: `Bearer ${token}` }
+  return (await (await fetch(`${server.url}${path}`, { headers })).json()) as Json
+}
+
+async function sessionOf({ account }: Device): Promise<Record<string, string>> {
+  const { sessions } = (await admin('/v1/sessions')) as { sessions: Record<string, string>[] }
+  return sessions.find((one) => one['account'] === account) ?? {}
+}
+
+let stations = 0
+async function joins({ directory: dir }: Device): Promise<void> {
+  const station = `02:00:00:00:09:0${++stations}`
+  const { ok, out } = await eapolTest(server, dir, { args: ['-M', station] })
+  if (!ok) throw new Error(out)
+}
+
+/** Accounting-Stop, as its access point has counted. */
+async function stops(device: Device, octets: number): Promise<void> {
+  const { id = '', callingStationId = '' } = await sessionOf(device)
+  const code = await radclient(server.accountingPort, SECRET, [
+    'Acct-Status-Type = Stop',
+    `Acct-Session-Id = "${id.slice(0, 16)}"`,
+    `Class = 0x${Buffer.from(`ai:${id}`).toString('hex')}`,
+    `Calling-Station-Id = "${callingStationId}"`,
+    `Acct-Input-Octets = ${octets}`,
+    'Acct-Output-Octets = 0',
+  ])
+  if (code !== 0) throw new Error(`radclient: ${code}`)
+}
+
+async function activity({ directory: dir }: Device, ...flags: string[]) {
+  const words = ['device', 'activity', dir, '--json', ...flags]
+  const { code, out, errors } = await runDatanet(words, { cwd: directory, env })
+  if (code !== 0) throw new Error(errors)
+  return { activities: JSON.parse(out).activities as Json[], errors }
+}
+
+/** What ended in this very second is for the next one. */
+const ended = (device: Device): Promise<void> =>
+  waitFor(
+    async () => (await activity(device)).activities.length === 1,
+    20_000,
+    () => 'nothing to publish',
+  )
+
+/** A payer that signs with the key in the TPM, and has paid. */
+async function payerOf(t: Test, device: Device, when: 'off' | 'exit'): Promise<Payer> {
+  const flags = ['--interface', METERED, '--metering-key', 'auto', '--activity', when]
+  const payer = startPayer(t, device.directory, flags, ['env', `TPM2TOOLS_TCTI=${tpm.tcti}`])
+  const told = () => `${JSON.stringify(payer.lines())} ${payer.errors()}`
+  const key = () => payer.lines().find(({ event }) => event === 'metering-key')
+  await waitFor(() => key() !== undefined && payer.paid().length > 0, 30_000, told)
+  t.match(key(), { scheme: 'tpm', trust: 'hardware' }, told())
+  return payer
+}
+
+/** Summaries of an account on the chain. */
+async function published({ account }: Device): Promise<PublishedActivity[]> {
+  const found: PublishedActivity[] = []
+  const to = Number(await link.rpc.request('eth_blockNumber', []))
+  const range = { activities: contracts.activities, from: 0, to, stepsMax: 9 }
+  const filter = { consumer: account.toLowerCase() as Address }
+  await readActivities(link.rpc, { ...range, filter }, (one) => void found.push(one))
+  return found
+}
+
+/** How many keys the contract has enrolled. */
+async function enrolments(): Promise<number> {
+  const topics = [devicesInterface.getEvent('DeviceEnrolled')?.topicHash]
+  const filter = { address: contracts.devices, topics, fromBlock: '0x0', toBlock: 'latest' }
+  return ((await link.rpc.request('eth_getLogs', [filter])) as unknown[]).length
+}
+
+/** `datanet activity` of that account. */
+async function statistics({ account }: Device): Promise<Json> {
+  const words = ['activity', '--json', '--server', server.url, '--consumer', account]
+  const { out } = await runDatanet(words, { cwd: directory })
+  return JSON.parse(out).operators[0]
+}
+
+t.test('device run: the key is enrolled, and its signature is the evidence', async (t) => {
+  await joins(paula)
+  const payer = await payerOf(t, paula, 'exit')
+  // It looks at its operator first: what it has not met it has nothing to tell of.
+  const notes = join(paula.directory, 'activities.json')
+  await waitFor(
+    () => existsSync(notes),
+    20_000,
+    () => payer.errors(),
+  )
+  const { paid } = await sessionOf(paula)
+  await stops(paula, 11)
+  await ended(paula)
+  t.equal(await enrolments(), 0)
+  t.equal(await payer.end('SIGTERM'), 0, payer.errors())
+  t.equal(payer.lines().filter(({ event }) => event === 'activity-published').length, 1)
+  const [summary] = await published(paula)
+  t.match(summary, { verifier: BY_DEVICE, sessions: 1, bytesUp: 11n }, payer.errors())
+  t.ok((summary?.paid ?? 0n) >= BigInt(paid ?? 1) && BigInt(paid ?? 0) > 0n)
+  const line = { summaries: 1, sessions: '1', bytesUp: '11', paid: `${summary?.paid}` }
+  t.match(await statistics(paula), line)
+  t.equal(await enrolments(), 1)
+})
+
+t.test('device activity --publish: the same key, enrolled once', async (t) => {
+  await joins(paula)
+  await stops(paula, 7)
+  await ended(paula)
+  const { activities, errors } = await activity(paula, '--publish')
+  t.match(activities, [{ published: true, verifier: BY_DEVICE, bytesUp: '7', nonce: '1' }], errors)
+  t.equal((await published(paula))[1]?.verifier, BY_DEVICE)
+  t.match(await statistics(paula), { summaries: 2, sessions: '2', bytesUp: '18' })
+  t.equal(await enrolments(), 1)
+})
+
+t.test("a key that does not count for the account leaves the operator's word", async (t) => {
+  await joins(rolf)
+  const pay = ['device', 'pay', rolf.directory, '--once']
+  t.match(await runDatanet(pay, { cwd: directory }), { code: 0 })
+  await stops(rolf, 5)
+  await ended(rolf)
+  const unknown = await activity(rolf, '--publish')
+  t.match(unknown.activities, [{ published: true, verifier: BY_ATTESTORS, bytesUp: '5' }])
+  t.match(unknown.errors, /has not enrolled this metering key here/)
+  // Signs less than the access point counts: it must be shown anew.
+  await joins(rolf)
+  const payer = await payerOf(t, rolf, 'off')
+  await waitFor(
+    async () => ((await sessionOf(rolf))['attested'] ?? null) !== null,
+    20_000,
+    () => JSON.stringify(payer.lines()),
+  )
+  t.equal(await payer.end('SIGTERM'), 0)
+  await stops(rolf, MUCH)
+  t.match(await admin(`/v1/accounts/${rolf.account}`), { meteringKeys: [{ expiresAt: 0 }] })
+  await ended(rolf)
+  const expired = await activity(rolf, '--publish')
+  t.match(expired.activities, [{ verifier: BY_ATTESTORS, bytesUp: `${MUCH}` }])
+  t.match(expired.errors, /must be shown anew/)
+  t.same(
+    (await published(rolf)).map(({ verifier }) => verifier),
+    [BY_ATTESTORS, BY_ATTESTORS],
+  )
+  t.equal(await enrolments(), 1, "paula's")
+})
+
+t.test('what the contract has revoked stays revoked', async (t) => {
+  const device = await readDevice(paula.directory)
+  const privateKey = await readAccountKey(paula.directory, device, async () => PASSWORD)
+  const area = await tpm.tool('readpublic', '-c', '0x8100da7b', '-f', 'tss', '-o', tpm.at('area'))
+  t.ok(area)
+  const point = [tpm.read('area').subarray(-66, -34), tpm.read('area').subarray(-32)]
+  const sender = openSender({ rpc: link.rpc, chainId: BigInt(chainId), privateKey })
+  const words = point.map((one) => `0x${one.toString('hex')}`)
+  const args = [device.operatorId, paula.account, ...words]
+  const data = devicesInterface.encodeFunctionData('revoke', args)
+  await sender.send({ to: contracts.devices, data, what: 'revoke' })
+  await joins(paula)
+  await stops(paula, 3)
+  await ended(paula)
+  const { activities, errors } = await activity(paula, '--publish')
+  t.match(activities, [{ published: true, verifier: BY_ATTESTORS, bytesUp: '3', nonce: '2' }])
+  t.match(errors, /can't speak for itself: .*DeviceKeyDisabled/)
+})
