@@ -80,8 +80,13 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'ledger',
-    summary: 'show what was paid for what, and who is in arrears',
+    summary: 'show what was paid for what, who is in arrears, what is disputed',
     load: () => import('./ledger.ts'),
+  },
+  {
+    name: 'reliability',
+    summary: 'how well access points have served, and how well an account has paid',
+    load: () => import('./reliability.ts'),
   },
   {
     name: 'activity',

@@ -1,5 +1,5 @@
 // `datanet ledger`: the books of the running server, from its own HTTP side: every movement of
-// money, or who owes from sessions that are over.
+// money, who owes from sessions that are over, or where two meters said different things.
 
 import { z } from 'zod'
 import { wholeTokens } from '../accounting/tariff.ts'
@@ -11,18 +11,22 @@ import { askServer, findServer } from './data.ts'
 import { CommandError, Exit } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
-export const help = `usage: datanet ledger [--account 0xACCOUNT] [--arrears] [--limit N] [--data DIR] [--config FILE]
-                      [--json]
+export const help = `usage: datanet ledger [--arrears | --disputes] [--account 0xACCOUNT] [--limit N]
+                      [--data DIR] [--config FILE] [--json]
 
 Shows the movements of money, newest first: when, whose, to which session and merchant, how much,
 and the cumulative voucher behind it. Money without a session is credit for what is owed next.
 
   --account 0x…   only this account
   --arrears       instead: who owes from sessions that are over, those who owe most first
+  --disputes      instead: sessions of which the access point and somebody else say different
+                  volumes, newest first: the device (usage-disagreement: more than 5 % and 1 MB
+                  apart; KEY: what its signature is worth), or max_mbps (rate-clamped)
   --limit N       at most this many, 1 to 1000 (default: 100)
   --data DIR      the server's data directory (default: $DATANET_DATA or ./data)
   --config FILE   its configuration (default: DIR/datanet.yaml)
-  --json          GET /v1/ledger or /v1/arrears as it answers, amounts in base units
+  --json          GET /v1/ledger, /v1/arrears or /v1/disputes as it answers; amounts in
+                  base units, volumes in octets
 
 Exit codes: 69 when no server answers, 77 when the token is not accepted.
 `
@@ -56,8 +60,24 @@ const arrearsAnswer = z.object({
     }),
   ),
 })
+const octets = z.string().regex(/^\d+$/)
+const disputesAnswer = z.object({
+  disputes: z.array(
+    z.object({
+      at: z.int(),
+      account: z.string().nullable(),
+      session: z.string(),
+      kind: z.string(),
+      nasOctets: octets,
+      otherOctets: octets,
+      trust: z.string(),
+    }),
+  ),
+})
 
-/** Prints one line a movement, or an account. */
+type Book = 'ledger' | 'arrears' | 'disputes'
+
+/** Prints one line a movement, an account, or a dispute. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const { flags } = readArguments(args, {
     verb: 'ledger',
@@ -65,6 +85,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     options: {
       ...{ config: { type: 'string' }, data: { type: 'string' }, json: { type: 'boolean' } },
       ...{ account: { type: 'string' }, arrears: { type: 'boolean' }, limit: { type: 'string' } },
+      disputes: { type: 'boolean' },
     },
   })
   const limit = Number(flags.limit ?? '100')
@@ -75,8 +96,12 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   if (account !== undefined && parseAddress(account) === undefined) {
     throw new CommandError(Exit.usage, '--account takes 0x and 40 hex digits')
   }
+  if (flags.arrears === true && flags.disputes === true) {
+    throw new CommandError(Exit.usage, '--arrears and --disputes: one of them')
+  }
   const { dataDir, url } = await findServer(flags, terminal)
-  const what = flags.arrears === true ? 'arrears' : 'ledger'
+  const what: Book =
+    flags.arrears === true ? 'arrears' : flags.disputes === true ? 'disputes' : 'ledger'
   const only = account === undefined ? '' : `&account=${account}`
   const answer = await askServer({ dataDir, url, path: `/v1/${what}?limit=${limit}${only}` }, {})
   const shown = answer.status === 200 ? table(what, answer.body) : undefined
@@ -91,7 +116,11 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 const time = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 19)
 
 /** Undefined where the body is not such an answer. */
-function table(what: 'ledger' | 'arrears', body: unknown): string[] | undefined {
+function table(what: Book, body: unknown): string[] | undefined {
+  if (what === 'disputes') {
+    const parsed = disputesAnswer.safeParse(body)
+    return parsed.success ? disputesTable(parsed.data) : undefined
+  }
   if (what === 'ledger') {
     const parsed = ledgerAnswer.safeParse(body)
     return parsed.success ? ledgerTable(parsed.data) : undefined
@@ -119,6 +148,19 @@ function arrearsTable({ token, arrears }: z.infer<typeof arrearsAnswer>): string
     ...[time(one.since), `${one.paidIntervals}`, `${one.missedIntervals}`],
   ])
   const legend = `amounts in ${printable(token.symbol)}; PAID and MISSED count intervals`
+  return [...columns([head, ...rows]), legend]
+}
+
+const megabytes = (text: string): string => (Number(text) / 1e6).toFixed(1)
+
+function disputesTable({ disputes }: z.infer<typeof disputesAnswer>): string[] {
+  if (disputes.length === 0) return ['nothing was disputed']
+  const head = ['TIME (UTC)', 'ACCOUNT', 'SESSION', 'WHAT', 'AP MB', 'OTHER MB', 'KEY']
+  const rows = disputes.map(({ at, account, session, kind, nasOctets, otherOctets, trust }) => [
+    ...[time(at), account ?? '-', session, kind, megabytes(nasOctets), megabytes(otherOctets)],
+    trust === 'none' ? '-' : trust,
+  ])
+  const legend = "AP: the access point's figure; OTHER: the device's, or the most max_mbps allows"
   return [...columns([head, ...rows]), legend]
 }
 

@@ -12,8 +12,9 @@ import type { Terminal } from './terminal.ts'
 export const help = `usage: datanet sessions [--all] [--limit N] [--data DIR] [--config FILE] [--json]
 
 Lists the open sessions of the server that runs from DIR, and those that are over and still owe:
-who pays, where, how long and how much, what is owed and paid; and by what kind
-of key the device signs its own figures (its scheme, and hardware or software).
+who pays, where, how long, what is owed and paid. MB is the volume that is charged for; SIGNED what
+the device has signed of its own count, and with what kind of key (its scheme, hardware or
+software). "disputed" beside the state: the two meters disagree (datanet ledger --disputes).
 
   --all           also those that are over and paid, newest first
   --limit N       at most this many, 1 to 1000 (default: 100)
@@ -24,6 +25,7 @@ of key the device signs its own figures (its scheme, and hardware or software).
 Exit codes: 69 when no server answers, 77 when the token is not accepted.
 `
 
+const octets = z.string().regex(/^\d+$/)
 const sessionsAnswer = z.object({
   token: z.object({ symbol: z.string(), decimals: z.int() }),
   sessions: z.array(
@@ -34,11 +36,16 @@ const sessionsAnswer = z.object({
       state: z.string(),
       startedAt: z.int(),
       endedAt: z.int().nullable(),
-      inputOctets: z.string(),
-      outputOctets: z.string(),
       owed: z.string().regex(/^\d+$/),
       paid: z.string().regex(/^\d+$/),
-      attested: z.object({ trust: z.string(), scheme: z.string().nullable() }).nullable(),
+      disputed: z.boolean(),
+      ratedOctets: octets,
+      attested: z
+        .object({
+          ...{ trust: z.string(), scheme: z.string().nullable() },
+          ...{ inputOctets: octets, outputOctets: octets },
+        })
+        .nullable(),
     }),
   ),
 })
@@ -79,22 +86,25 @@ function table({ token, sessions }: z.infer<typeof sessionsAnswer>): string[] {
 
 function row(session: Listed, decimals: number): string[] {
   const endedAt = session.endedAt ?? Date.now() / 1000
-  const octets = Number(session.inputOctets) + Number(session.outputOctets)
   return [
     session.id,
     session.account ?? '-',
     session.client,
-    session.state,
+    session.disputed ? `${session.state}, disputed` : session.state,
     Math.max(0, (endedAt - session.startedAt) / 60).toFixed(1),
-    (octets / 1e6).toFixed(1),
+    megabytes(session.ratedOctets),
     wholeTokens(BigInt(session.owed), decimals),
     wholeTokens(BigInt(session.paid), decimals),
     signedBy(session.attested),
   ]
 }
 
+const megabytes = (...octets: string[]): string =>
+  (octets.reduce((sum, text) => sum + Number(text), 0) / 1e6).toFixed(1)
+
 function signedBy(attested: Listed['attested']): string {
   if (attested === null) return '-'
-  const { scheme, trust } = attested
-  return scheme === null || scheme === trust ? printable(trust) : printable(`${scheme} (${trust})`)
+  const { scheme, trust, inputOctets, outputOctets } = attested
+  const key = scheme === null || scheme === trust ? trust : `${scheme} (${trust})`
+  return printable(`${megabytes(inputOctets, outputOctets)} MB, ${key}`)
 }

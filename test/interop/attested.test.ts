@@ -201,8 +201,23 @@ t.test('a device that signs 30 % less is seen as well', async (t) => {
   t.match(known, { disagreements: 1, reliability: /0\.\d/ })
   t.match(known, { meteringKeys: [{ scheme: 'software', trust: 'software' }] })
   const cwd = server.directory
-  const listed = await runDatanet(['sessions', '--all', '--config', server.configPath], { cwd })
-  t.equal(listed.errors, '')
-  t.match(listed.out, / {2}SIGNED\n.* {2}software\n/)
+  const ask = async (...words: string[]): Promise<string> => {
+    const { out, errors } = await runDatanet([...words, '--config', server.configPath], { cwd })
+    t.equal(errors, '')
+    return out
+  }
+  const [total, signed] = [moved, attestedOctets(disputed)].map((one) => (one / 1e6).toFixed(1))
+  const charged = `, disputed +\\S+ +${total} .* {2}${signed} MB, software\n`
+  t.match(await ask('sessions', '--all'), new RegExp(` SIGNED\n.*${charged}`))
+  const figures = `usage-disagreement +${total} +${signed} +software\n`
+  t.match(await ask('ledger', '--disputes'), new RegExp(` OTHER MB +KEY\n.*${figures}`))
+  const { disputes } = JSON.parse(await ask('ledger', '--disputes', '--json'))
+  t.match(disputes, [{ session: session['id'], account: payerAccount }])
+  const payerLines = /^reliability {2}0\.\d{3}\nintervals .*\n.*\ndisputes {5}1\nkey {10}software,/m
+  t.match(await ask('reliability', payerAccount), payerLines)
+  t.match(
+    await ask('reliability'),
+    / RELIABILITY\nCorner {2}- {2,}0x\w{40} {2}[01] +0 +[01] +[01]\.\d{3}$/m,
+  )
   t.equal(await payer.end('SIGTERM'), 0)
 })

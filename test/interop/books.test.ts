@@ -42,6 +42,9 @@ t.test('sessions, ledger, arrears, disconnect', async (t) => {
   t.match(await ask(server, 'ledger'), { code: 0, out: /^nothing was paid yet$/m })
   t.match(await ask(server, 'ledger', '--arrears'), { code: 0, out: /^nobody is in arrears$/m })
 
+  t.match(await ask(server, 'ledger', '--disputes'), { code: 0, out: /^nothing was disputed$/m })
+  t.match(await ask(server, 'reliability'), { code: 0, out: /no access point has an ssid/ })
+
   const { directory: alice, account } = await createDevice(server, 'alice')
   t.ok((await eapolTest(server, alice)).ok)
   const paid = await ask(server, 'device', 'pay', alice, '--once', '--json')
@@ -67,6 +70,13 @@ t.test('sessions, ledger, arrears, disconnect', async (t) => {
   t.match((await ask(server, 'ledger')).out, new RegExp(`^\\S+T\\S+  +${account}  ${id}  0x`, 'm'))
   t.same((await ask(server, 'ledger', '--json', '--arrears')).json.arrears, [])
 
+  const payer = await ask(server, 'reliability', account)
+  t.match(payer.out, `account      ${account}\nreliability  1.000\n`)
+  t.match(payer.out, /^intervals {4}[01] paid, 0 missed$/m)
+  t.match(payer.out, /^put off {6}0 times\ndisputes {5}0\nkey {10}none$/m)
+  const known = await ask(server, 'reliability', account, '--json')
+  t.match(known.json, { account, missedIntervals: 0, reliability: 1, meteringKeys: [] })
+
   // No coa in this client entry: the session is cut, and its NAS can't be told.
   const put = await ask(server, 'disconnect', id)
   t.equal(put.code, UNAVAILABLE)
@@ -78,6 +88,12 @@ t.test('sessions, ledger, arrears, disconnect', async (t) => {
   t.match(await ask(server, 'disconnect', 'x'), { code: USAGE, errors: /32 hex digits/ })
   t.match(await ask(server, 'sessions', '--limit', '0'), { code: USAGE, errors: /1 to 1000/ })
   t.match(await ask(server, 'ledger', '--account', '0x1'), { code: USAGE, errors: /40 hex digits/ })
+
+  const nobody = `0x${'ab'.repeat(20)}`
+  t.match(await ask(server, 'reliability', nobody), { code: USAGE, errors: /has no books of 0xab/ })
+  t.match(await ask(server, 'reliability', '0x1'), { code: USAGE, errors: /40 hex digits/ })
+  const both = await ask(server, 'ledger', '--arrears', '--disputes')
+  t.match(both, { code: USAGE, errors: /one of them/ })
 
   await server.stop()
   t.match(await ask(server, 'sessions'), { code: UNAVAILABLE, errors: /npm start/ })
