@@ -9,7 +9,7 @@ import { createActivityTimer } from '../device/activity-timer.ts'
 import { type DeviceFile, operatorsOf, type PolicyText, policyOf } from '../device/device-file.ts'
 import { readDevice } from '../device/folder.ts'
 import { createMaintenance } from '../device/maintenance.ts'
-import { isInterfaceName } from '../device/meter.ts'
+import { isInterfaceName, readCounters } from '../device/meter.ts'
 import { readSeen } from '../device/own-sessions.ts'
 import { createRoaming } from '../device/roaming.ts'
 import { runDevice } from '../device/run.ts'
@@ -34,10 +34,11 @@ is paid before it ends; never more than the agreed tariff and the device's own m
   --wpa-control SOCKETS  wpa_supplicant's control folder, as /run/wpa_supplicant: wait for its
                          connections, join the best network that DIR's operators list (price and
                          reliability), leave a bad one, come back after being put off
-  --interface IF         count this interface's octets (needed with --wpa-control)
+  --interface IF         count this interface's octets and sign the count, for the operator to
+                         compare with the access point's (needed with --wpa-control)
   --session ID           pay for this session only, and end with it
                          (with neither: pay for the account's newest session)
-  --metering-key auto|tpm|software   what signs the count, with --interface: a key in this machine's
+  --metering-key auto|tpm|software   what signs the count of --interface: a key in this machine's
                          TPM 2.0 (tpm2-tools; $TPM2TOOLS_TCTI or /dev/tpmrm0), which operators may
                          trust more, or one in DIR; auto (default): the TPM's where there is one and
                          the operator takes it. Which it is, is told, and why. One in a TPM signs
@@ -141,7 +142,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       publish: (open) => publish(directory, device, open, place.meteringKey, terminal),
     })
     const maintain = createMaintenance({ directory, device, accountKey, policy, now, emit })
-    emit({ event: 'started', pid: process.pid })
+    await tellStart(place, emit)
     // A payer ends with its machine more often than in peace: the next one finds the cache.
     flushCompileCache()
     const end = await runDevice({
@@ -195,7 +196,18 @@ function placeOf(flags: {
     throw usage(VERB, '--session takes 32 hex digits')
   }
   const meteringKey = meteringKeyOf(flags['metering-key'])
+  if (flags['metering-key'] !== undefined && interfaceName === undefined) {
+    throw usage(VERB, '--metering-key needs --interface: without it there is no count to sign')
+  }
   return { wpaControl, interfaceName, sessionId, meteringKey }
+}
+
+/** An interface that comes later is counted from then on; a misspelt one never comes. */
+async function tellStart({ interfaceName }: Place, emit: (event: RunEvent) => void): Promise<void> {
+  emit({ event: 'started', pid: process.pid })
+  if (interfaceName === undefined || (await readCounters(interfaceName)) !== undefined) return
+  const message = `${interfaceName} is not there: nothing is counted or signed until it is`
+  emit({ event: 'failed', what: 'interface', message })
 }
 
 function meteringKeyOf(flag: string | undefined): MeteringKeyChoice {

@@ -1,5 +1,5 @@
-// `datanet reliability`: how well access points have served and how well an account has paid, as the
-// server reckons it. Reads two routes of its HTTP side; judges nothing itself.
+// `datanet reliability`: how well access points have served and how well an account has paid, as
+// the server reckons it. Reads two routes of its HTTP side; judges nothing itself.
 
 import { z } from 'zod'
 import { refusalOf } from '../device/http.ts'

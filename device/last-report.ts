@@ -2,7 +2,7 @@
 // report is on the bill until the device answers, so the answer comes before the debt is judged.
 // Owns how often that is tried. Called by run.ts after each question for the sessions.
 
-import type { SeenSession } from './own-sessions.ts'
+import { countedIn, type SeenSession } from './own-sessions.ts'
 import { isDebt } from './payer.ts'
 import type { Till } from './till.ts'
 
@@ -24,7 +24,7 @@ export async function reportEnds(deps: LastReportDeps): Promise<boolean> {
   const { till, seen, said, timeoutMs } = deps
   let isTaken = false
   for (const { id, report } of till.sessions.filter(isDebt)) {
-    const usage = seen.get(id)?.meter
+    const usage = countedIn(seen.get(id))
     if (usage === undefined || report === undefined || said.has(id)) continue
     said.add(id)
     let outcome = await till.report(id, usage, timeoutMs)

@@ -36,6 +36,13 @@ export function ownSessions(seen: ReadonlyMap<string, SeenSession>): Map<string,
   )
 }
 
+/**
+ * What the device can say of a session's volume. Undefined without a meter, and where the interface
+ * was never there to be read: a figure that nobody counted must not be signed.
+ */
+export const countedIn = (session: SeenSession | undefined): Meter | undefined =>
+  session?.meter?.at === undefined ? undefined : session.meter
+
 /** Folds a reading of the interface into the session that runs on it. */
 export function metered(
   session: SeenSession,

@@ -7,7 +7,7 @@ import { DeviceError } from './error.ts'
 import { reportEnds } from './last-report.ts'
 import { readCounters } from './meter.ts'
 import { linkOperator } from './network-block.ts'
-import { writeSeen } from './own-sessions.ts'
+import { countedIn, writeSeen } from './own-sessions.ts'
 import { type Decision, debtRefusal, decide, isDebt, pickSession } from './payer.ts'
 import type { Policy } from './policy.ts'
 import { badService, FRESH_QUALITY, noteProbe } from './quality.ts'
@@ -237,7 +237,7 @@ async function pay(
     const late = till.sessions.find(({ id }) => id === session)
     if (late !== undefined) emit({ event: 'due', session, due: late.due, atMs: late.dueAtMs })
   }
-  const usage = state.seen.get(session)?.meter
+  const usage = countedIn(state.seen.get(session))
   const paid = await till.pay(session, amount, usage, timeoutOf(state))
   if (paid.kind === 'paid') {
     state.failures = 0

@@ -59,7 +59,8 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
   let running = false
   const last = new Map<string, Last>()
   const failed = (error: unknown): void => {
-    const message = error instanceof Error ? error.message : String(error)
+    const problem = error instanceof Error ? error.message : String(error)
+    const message = key === undefined ? `${problem}; nothing is signed, tried again soon` : problem
     emit({ event: 'failed', what: 'metering key', message })
   }
 

@@ -57,6 +57,7 @@ t.test('what cannot be understood: one line, exit 64, the way to the help', asyn
     [['device', 'run', 'a', '--silent-seconds', '0'], /--silent-seconds takes a whole number/],
     [['device', 'run', 'a', '--probes-lost-max', '1.5'], /--probes-lost-max takes a whole/],
     [['device', 'run', 'a', '--metering-key', 'b'], /is auto, tpm or software/],
+    [['device', 'run', 'a', '--metering-key', 'tpm'], /--metering-key needs --interface/],
     [['device', 'run', 'a', '--certificate-voucher', 'b'], /is off, arrears or prepay/],
     [['device', 'add-operator', 'a'], /URL is missing; see: npx datanet device add-operator/],
     [['device', 'add-operator', 'nobody-here', 'http://a'], /does not exist; give the DIR/],

@@ -3,7 +3,7 @@
 
 import t from 'tap'
 import { reportEnds } from '../../device/last-report.ts'
-import type { Meter } from '../../device/meter.ts'
+import { type Meter, startMeter } from '../../device/meter.ts'
 import type { SeenSession } from '../../device/own-sessions.ts'
 import { readSessions, type SessionView } from '../../device/session-view.ts'
 import type { Till } from '../../device/till.ts'
@@ -11,7 +11,7 @@ import { SESSION, sessionJson } from './payer-double.ts'
 
 type Outcome = Awaited<ReturnType<Till['report']>>
 
-const METER: Meter = { received: 900n, sent: 100n, at: undefined }
+const METER: Meter = { received: 900n, sent: 100n, at: { received: 900n, sent: 100n } }
 const TERMS = { usageNonce: Buffer.alloc(16, 1).toString('base64url'), usageSequence: 3 }
 
 const view = (o: Record<string, unknown>): SessionView[] =>
@@ -68,11 +68,12 @@ t.test('too late is too late', async (t) => {
   t.equal(asked.length, 1)
 })
 
-const NONE: readonly [string, session: Record<string, unknown>, meter?: 'none'][] = [
+const NONE: readonly [string, session: Record<string, unknown>, meter?: Meter | 'none'][] = [
   ['one that goes on', { ...TERMS, state: 'current' }],
   ['one that owes nothing', { ...TERMS, due: '0' }],
   ['an operator that takes none', {}],
   ['no meter', TERMS, 'none'],
+  ['an interface that was never there', TERMS, startMeter(1_000n, undefined)],
   ['a session of another device', { ...TERMS, id: 'b'.repeat(32) }],
 ]
 

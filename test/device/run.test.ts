@@ -240,8 +240,9 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
   const asks: SessionView = { ...BASE, report: { nonce: 'n', sequence: 0 } }
   o.knobs.sessions = [asks]
   const { terms, startedAtMs } = BASE
-  const meter = { received: 0n, sent: 0n, at: undefined }
-  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot: '' }
+  const { boot } = await freshState(new Map())
+  const meter = { received: 0n, sent: 0n, at: { received: 0n, sent: 0n } }
+  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot }
   o.knobs.report = () => {
     o.knobs.sessions = [{ ...asks, state: 'closed', owed: 120n }]
     return 'taken'

@@ -35,7 +35,8 @@ export function startPayer(
   prefix: readonly string[] = [],
 ): Payer {
   // A test makes no keys in the TPM of the machine it runs on.
-  const key = flags.includes('--metering-key') ? [] : ['--metering-key', 'software']
+  const isOpen = flags.includes('--interface') && !flags.includes('--metering-key')
+  const key = isOpen ? ['--metering-key', 'software'] : []
   const words = ['device', 'run', deviceDirectory, '--json', ...key, ...flags]
   const run = [process.execPath, datanet, ...words]
   const [program = '', ...args] = [...prefix, ...run]
