@@ -166,9 +166,25 @@ function checkPlaySecret(tree: unknown, source: SecretSource, result: CrossResul
   const { play_integrity: section } = mappingAt(tree, 'attestation')
   if (typeof section !== 'object' || section === null || Array.isArray(section)) return
   const owner = section as Mapping
-  const text = checkSecret(owner, ['attestation', 'play_integrity'], undefined, source, result)
+  const own = { ...source, origin: 'the Play Console shows this decryption key' }
+  const text = checkSecret(owner, ['attestation', 'play_integrity'], undefined, own, result)
   const key = owner['secret'] === undefined ? 'secret_file' : 'secret'
   if (text !== undefined) result.playSecret = { text, key }
+}
+
+/** Schemes that vouch for a key in hardware; Play Integrity vouches for app and device only. */
+const HARDWARE_SCHEMES = ['tpm', 'android_key', 'app_attest', 'eat']
+
+/** Reports that no key may sign: accounting would be billed, and nobody would see why. */
+function checkUsage(tree: unknown, result: CrossResult): void {
+  const billing = mappingAt(tree, 'billing')
+  const usage = textAt(billing, 'usage') ?? 'accounting'
+  if (usage === 'accounting' || (textAt(billing, 'trust') ?? 'hardware') !== 'hardware') return
+  const attestation = mappingAt(tree, 'attestation')
+  if (HARDWARE_SCHEMES.some((scheme) => (attestation[scheme] ?? null) !== null)) return
+  const why = 'no scheme of attestation takes a key in hardware: what access points count is billed'
+  const message = `is ${usage}, but ${why}; add one such as tpm, or set billing.trust: software`
+  result.warnings.push({ path: ['billing', 'usage'], message })
 }
 
 const REJECT_DELAY_MAX_MS = 10_000
@@ -221,5 +237,6 @@ export function crossCheck(tree: unknown, source: SecretSource): CrossResult {
   checkPairs(tree, result)
   checkClients(tree, source, result)
   checkPlaySecret(tree, source, result)
+  checkUsage(tree, result)
   return result
 }

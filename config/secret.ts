@@ -9,6 +9,8 @@ export interface SecretSource {
   env(name: string): string | undefined
   /** Returns the text of a file or throws. */
   file(path: string): string
+  /** Where one comes from, for who has none; absent: "datanet secret" makes one. */
+  readonly origin?: string
 }
 
 export interface SecretFinding {
@@ -26,7 +28,8 @@ const SECRET_OCTETS_MAX = 1024
 // The examples of other servers' manuals: the first guesses of anyone who tries.
 const WELL_KNOWN = new Set(['testing123', 'testing123-1', 'testing123-2'])
 const REFERENCE = ['$', '{NAME}'].join('')
-const HOW = `a literal, ${REFERENCE} (environment) or secret_file: PATH; "datanet secret" makes one`
+const howFrom = ({ origin = '"datanet secret" makes one' }: SecretSource): string =>
+  `give a literal, ${REFERENCE} (environment) or secret_file: PATH; ${origin}`
 
 function finding(key: SecretFinding['key'], message: string): SecretFinding {
   return { key, message }
@@ -48,7 +51,7 @@ function fetchSecret(
       return finding('secret_file', `names a file that can't be read${reason}`)
     }
   }
-  if (literal === undefined) return finding('secret', `is missing: give ${HOW}`)
+  if (literal === undefined) return finding('secret', `is missing: ${howFrom(source)}`)
   const name = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(literal)?.[1]
   if (name === undefined) {
     if (literal.includes('${')) {
@@ -74,7 +77,7 @@ export function resolveSecret(
   if ('message' in fetched) return fetched
   const { text, key } = fetched
   const secret = Buffer.from(text, 'utf8')
-  if (secret.length === 0) return finding(key, `is empty: give ${HOW}`)
+  if (secret.length === 0) return finding(key, `is empty: ${howFrom(source)}`)
   if (secret.length > SECRET_OCTETS_MAX) {
     return finding(key, `is longer than ${SECRET_OCTETS_MAX} octets`)
   }

@@ -301,26 +301,32 @@ storage: mysql://x
   )
 })
 
-t.test('warnings: weak loopback secrets, no clients, unreachable payments, X2 off', async (t) => {
-  const loopback = MINIMAL.replace('192.0.2.10', '127.0.0.1/32')
-  const cases: [text: string, paths: string[]][] = [
-    [MINIMAL, []],
-    [loopback.replace(STRONG, 'testing123'), ['clients[0].secret']],
-    [loopback.replace('192.0.2.10', '"::1"').replace(STRONG, 'short'), ['clients[0].secret']],
-    [loopback.replace(/http:.*\n/, ''), []],
-    [MINIMAL.replace(/http:.*\n/, ''), ['http.public_url']],
-    [MINIMAL.replace(/clients:\n.*\n/, ''), ['clients']],
-    [
-      withClientKey('require_message_authenticator: false'),
-      ['clients[0].require_message_authenticator'],
-    ],
-  ]
-  for (const [text, paths] of cases)
-    t.same(
-      warningsOf(text).map(({ path }) => path),
-      paths,
-    )
-})
+t.test(
+  'warnings: weak loopback secrets, no clients, unreachable payments, X2 off, no evidence',
+  async (t) => {
+    const loopback = MINIMAL.replace('192.0.2.10', '127.0.0.1/32')
+    const cases: [text: string, paths: string[]][] = [
+      [MINIMAL, []],
+      [loopback.replace(STRONG, 'testing123'), ['clients[0].secret']],
+      [loopback.replace('192.0.2.10', '"::1"').replace(STRONG, 'short'), ['clients[0].secret']],
+      [loopback.replace(/http:.*\n/, ''), []],
+      [MINIMAL.replace(/http:.*\n/, ''), ['http.public_url']],
+      [MINIMAL.replace(/clients:\n.*\n/, ''), ['clients']],
+      [
+        withClientKey('require_message_authenticator: false'),
+        ['clients[0].require_message_authenticator'],
+      ],
+      [withLine('billing: { usage: attested }'), ['billing.usage']],
+      [withLine('billing: { usage: lower, trust: software }'), []],
+      [withLine('billing: { usage: higher }\nattestation: { tpm: {} }'), []],
+    ]
+    for (const [text, paths] of cases)
+      t.same(
+        warningsOf(text).map(({ path }) => path),
+        paths,
+      )
+  },
+)
 
 t.test('secrets come from a literal, the environment or a file, and CoA has its own', async (t) => {
   const fromFile = withSecret('secret_file: lobby.secret, coa: { secret_file: coa.secret }')
