@@ -17,6 +17,7 @@ import { read } from '../chain/calls.ts'
 import { bigintOf, numberOf, quantity } from '../chain/jsonrpc.ts'
 import type { RpcRequest } from '../chain/transactions.ts'
 import { openChain } from '../device/chain.ts'
+import { DeviceError } from '../device/error.ts'
 import { parseOperatorUrl, refusalOf, requestJson } from '../device/http.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { readArguments, usage } from './arguments.ts'
@@ -134,7 +135,11 @@ function secondsOf(said: string | undefined): number | undefined {
 
 async function placeOf(server: string): Promise<Place> {
   const url = parseOperatorUrl(server)
-  const answer = await requestJson(`${url}/v1/operator`)
+  const answer = await requestJson(`${url}/v1/operator`).catch((error: unknown) => {
+    if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
+    const way = 'start it, or name one with --server, or a node with --rpc and --contract'
+    throw new CommandError(Exit.unavailable, `no server answers at ${url}; ${way}`, error)
+  })
   const parsed = operatorAnswer.safeParse(answer.body)
   const contract = parsed.success ? parseAddress(parsed.data.contract) : undefined
   if (answer.status !== 200 || !parsed.success || contract === undefined) {

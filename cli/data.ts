@@ -119,7 +119,7 @@ export async function askServer(
     return await adminRequest(place, request)
   } catch (error) {
     if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
-    const way = 'start it with `npm start`'
+    const way = 'start it with `npm start`, or name its configuration with --config'
     throw new CommandError(Exit.unavailable, `no server answers at ${place.url}; ${way}`, error)
   }
 }

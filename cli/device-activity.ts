@@ -23,7 +23,8 @@ import type { Terminal } from './terminal.ts'
 export const help = `usage: datanet device activity DIR [--publish] [--operator URL|NUMBER] [--json]
 
 Shows what the account of DIR has used and paid with each of its operators and has not published
-yet: sessions that are over, octets, money, as the operator's ledger has them. With --publish the
+yet: sessions that are over, octets, money, as the operator's ledger has them. Where the access
+point does not tell of the end, the operator may take minutes to close a session. With --publish the
 summary goes to the chain, for everybody to read, under the account's name.
 
 The summary is signed by the account. Its evidence is the signature of the metering key in this
@@ -107,7 +108,8 @@ const instant = (seconds: number): string =>
   new Date(seconds * 1_000).toISOString().replace('.000Z', 'Z')
 
 function lines(told: readonly Told[], device: DeviceFile, directory: string): string[] {
-  if (told.length === 0) return ['nothing new to publish']
+  if (told.length === 0)
+    return ['nothing new to publish: a session counts when its operator has closed it']
   const next = command('device', 'activity', near(directory), '--publish')
   const shownLines = told.flatMap(({ activity, transaction }) => [
     `operator  ${activity.operator}: ${instant(activity.start)} to ${instant(activity.end)}`,
