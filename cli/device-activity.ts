@@ -50,6 +50,8 @@ const options = {
   json: { type: 'boolean' },
 } as const
 
+const NOTHING = 'nothing new to publish: a session counts when its operator has closed it'
+
 /** A summary, and the transaction that published it. */
 interface Told {
   readonly activity: Activity
@@ -90,7 +92,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     }
   }
   if (flags.json === true) terminal.out(JSON.stringify({ activities: told.map(asJson) }))
-  else for (const line of lines(told, device, directory)) terminal.out(line)
+  else if (told.length > 0) for (const line of lines(told, device, directory)) terminal.out(line)
+  else if (failures === 0) terminal.out(NOTHING)
   return failures > 0 ? Exit.unavailable : Exit.ok
 }
 
@@ -108,8 +111,6 @@ const instant = (seconds: number): string =>
   new Date(seconds * 1_000).toISOString().replace('.000Z', 'Z')
 
 function lines(told: readonly Told[], device: DeviceFile, directory: string): string[] {
-  if (told.length === 0)
-    return ['nothing new to publish: a session counts when its operator has closed it']
   const next = command('device', 'activity', near(directory), '--publish')
   const shownLines = told.flatMap(({ activity, transaction }) => [
     `operator  ${activity.operator}: ${instant(activity.start)} to ${instant(activity.end)}`,

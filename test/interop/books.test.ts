@@ -97,4 +97,7 @@ t.test('sessions, ledger, arrears, disconnect', async (t) => {
 
   await server.stop()
   t.match(await ask(server, 'sessions'), { code: UNAVAILABLE, errors: /npm start/ })
+  const unread = await ask(server, 'device', 'activity', alice)
+  t.match(unread, { code: UNAVAILABLE, errors: /^datanet: operator 1: .*ECONNREFUSED/m })
+  t.equal(unread.out, '', 'what nobody could tell is not nothing')
 })
