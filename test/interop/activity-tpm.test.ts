@@ -6,7 +6,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type ActivityContracts, findActivityContracts } from '../../chain/activity-calls.ts'
+import {
+  type ActivityContracts,
+  findActivityContracts,
+  setAttestors,
+} from '../../chain/activity-calls.ts'
 import { type PublishedActivity, readActivities } from '../../chain/activity-events.ts'
 import { devicesInterface } from '../../chain/bindings.ts'
 import { openSender } from '../../chain/transactions.ts'
@@ -15,6 +19,7 @@ import { openChain } from '../../device/chain.ts'
 import { readDevice } from '../../device/folder.ts'
 import { BY_ATTESTORS, BY_DEVICE } from '../../ethereum/activity.ts'
 import type { Address } from '../../ethereum/address.ts'
+import { accountOf } from '../../ethereum/signature.ts'
 import { radclient } from './accounting-rig.ts'
 import { PASSWORD, type Payer, startPayer } from './payer-process.ts'
 import {
@@ -61,7 +66,7 @@ const takesTpm = configOf('attestation: { tpm: { roots: [maker.pem] } }')
 const server = await startServer(t, { directory, config: takesTpm })
 const [paula, rolf] = [await createDevice(server, 'paula'), await createDevice(server, 'rolf')]
 
-const { contract, chainId } = await readDevice(paula.directory)
+const { contract, chainId, operatorId } = await readDevice(paula.directory)
 const link = openChain(`${server.url}/v1/chain`)
 t.teardown(() => link.close())
 const contracts: ActivityContracts = await findActivityContracts(link.rpc, contract)
@@ -79,9 +84,11 @@ async function sessionOf({ account }: Device): Promise<Record<string, string>> {
 
 let stations = 0
 async function joins({ directory: dir }: Device): Promise<void> {
+  // Who owes for the session before is let in for a while, or not at all.
+  await runDatanet(['device', 'pay', dir, '--once'], { cwd: directory })
   const station = `02:00:00:00:09:0${++stations}`
-  const { ok, out } = await eapolTest(server, dir, { args: ['-M', station] })
-  if (!ok) throw new Error(out)
+  const { ok } = await eapolTest(server, dir, { args: ['-M', station] })
+  if (!ok) throw new Error(`${station} is not let in: ${JSON.stringify(server.log().slice(-2))}`)
 }
 
 /** What its access point has counted. */
@@ -103,14 +110,13 @@ const stops = (device: Device, octets: number) => counted(device, 'Stop', octets
 async function activity({ directory: dir }: Device, ...flags: string[]) {
   const words = ['device', 'activity', dir, '--json', ...flags]
   const { code, out, errors } = await runDatanet(words, { cwd: directory, env })
-  if (code !== 0) throw new Error(errors)
-  return { activities: JSON.parse(out).activities as Json[], errors }
+  return { code, activities: JSON.parse(out).activities as Json[], errors }
 }
 
 /** What ended in this very second is for the next one. */
 const ended = (device: Device): Promise<void> =>
   waitFor(
-    async () => (await activity(device)).activities.length === 1,
+    async () => (await activity(device)).activities[0]?.['sessions'] === 1,
     20_000,
     () => 'nothing to publish',
   )
@@ -231,6 +237,26 @@ t.test("a key that does not count for the account leaves the operator's word", a
   t.equal(await enrolments(), 1, "paula's")
 })
 
+t.test('an operator that wants two attestors: an enrolled key needs neither', async (t) => {
+  const text = readFileSync(join(directory, 'data', 'operator-key'), 'utf8').trim()
+  const privateKey = Buffer.from(text.replace(/^0x/, ''), 'hex')
+  const [own, other] = [accountOf(privateKey), accountOf(Buffer.alloc(32, 7))]
+  const sender = { rpc: link.rpc, chainId: BigInt(chainId), privateKey }
+  await setAttestors(sender, contracts, operatorId, [own, other], 2)
+  for (const device of [paula, rolf]) {
+    await joins(device)
+    await stops(device, 9)
+    await ended(device)
+  }
+  const { activities, errors } = await activity(paula, '--publish')
+  t.match(activities, [{ published: true, verifier: BY_DEVICE, bytesUp: '9' }], errors)
+  const alone = 'operator 1 wants 2 attestors: it can.t attest alone'
+  const refused = await activity(rolf, '--publish')
+  t.match(refused, { code: 69, activities: [] })
+  t.match(refused.errors, new RegExp(`speak for itself: ${alone}\n.*operator 1: ${alone}`))
+  await setAttestors(sender, contracts, operatorId, [own], 1)
+})
+
 t.test('what the contract has revoked stays revoked', async (t) => {
   const device = await readDevice(paula.directory)
   const privateKey = await readAccountKey(paula.directory, device, async () => PASSWORD)
@@ -246,6 +272,6 @@ t.test('what the contract has revoked stays revoked', async (t) => {
   await stops(paula, 3)
   await ended(paula)
   const { activities, errors } = await activity(paula, '--publish')
-  t.match(activities, [{ published: true, verifier: BY_ATTESTORS, bytesUp: '3', nonce: '2' }])
+  t.match(activities, [{ published: true, verifier: BY_ATTESTORS, bytesUp: '3', nonce: '3' }])
   t.match(errors, /can't speak for itself: .*DeviceKeyDisabled/)
 })
