@@ -19,6 +19,7 @@ import { type DeviceFile, readDevice, readFolderFile } from '../device/folder.ts
 import { type MovedPath, movedPaths } from '../device/moved.ts'
 import { askOwnOperator, changeSince, isEmbedded, type OperatorAnswer } from '../device/operator.ts'
 import { type ShiftStep, shiftStep } from '../device/shift-step.ts'
+import { openVouchers } from '../device/vouchers-file.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { readArguments } from './arguments.ts'
 import { Exit, exitOf } from './exit.ts'
@@ -89,7 +90,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const conf = await readFolderFile(directory, 'wpa_supplicant.conf').catch(() => '')
   const moved = await movedPaths(conf, device, directory)
   const shownCertificate = { ...certificate, problem }
-  const state = { certificate: shownCertificate, onChain, operator, change, moved }
+  const vouchers = await openVouchers(directory)
+  const signedTo = (operatorId: number): bigint => vouchers.book(operatorId).signed
+  const state = { certificate: shownCertificate, onChain, operator, change, moved, signedTo }
   for (const line of advice(device, directory, state)) terminal.err(line)
   if (flags.json === true) terminal.out(JSON.stringify(asJson(device, directory, state)))
   else for (const line of asText(device, directory, state)) terminal.out(line)
@@ -212,7 +215,12 @@ interface State {
   /** Why the operator is not the one of DIR any more. */
   readonly change: string | undefined
   readonly moved: readonly MovedPath[]
+  /** The highest voucher of DIR; the chain sees one only when it is redeemed or contested. */
+  readonly signedTo: (operatorId: number) => bigint
 }
+
+const promisedTo = ({ signedTo }: State, operatorId: number, { highestVoucher }: Escrow): bigint =>
+  signedTo(operatorId) > highestVoucher ? signedTo(operatorId) : highestVoucher
 
 function asJson(device: DeviceFile, directory: string, state: State): object {
   const { name, kind, operatorUrl, operatorId, chainId, token } = device
@@ -232,6 +240,7 @@ function asJson(device: DeviceFile, directory: string, state: State): object {
     escrows:
       onChain?.escrows.map((one) => ({
         ...{ operatorId: one.operatorId, url: one.operatorUrl, ...amountsOf(one) },
+        promised: `${promisedTo(state, one.operatorId, one)}`,
         shift: one.shift === undefined ? null : shiftJson(one.shift),
       })) ?? null,
     tokenBalance: onChain?.tokenBalance.toString() ?? null,
@@ -272,18 +281,18 @@ function asText(device: DeviceFile, directory: string, state: State): string[] {
   const { tokenBalance, deviceKey, escrows } = onChain
   return [
     ...lines,
-    ...escrows.flatMap((one) => escrowLines(one, device)),
+    ...escrows.flatMap((one) => escrowLines(one, device, promisedTo(state, one.operatorId, one))),
     `tokens       ${shown(tokenBalance)} ${token.symbol} not in escrow`,
     `key          ${deviceKey === 'disabled' ? 'revoked' : 'not revoked'}`,
     test,
   ]
 }
 
-function escrowLines(one: OperatorEscrow, device: DeviceFile): string[] {
-  const { operatorId, deposit, highestVoucher, withdrawn, shift } = one
+function escrowLines(one: OperatorEscrow, device: DeviceFile, promised: bigint): string[] {
+  const { operatorId, deposit, withdrawn, shift } = one
   const { decimals, symbol } = device.token
   const shown = (amount: bigint): string => formatAmount(amount, decimals)
-  const sums = `${shown(highestVoucher)} promised, ${shown(withdrawn)} withdrawn`
+  const sums = `${shown(promised)} promised, ${shown(withdrawn)} withdrawn`
   const which = operatorId === device.operatorId ? '' : `, with operator ${operatorId}`
   const line = `escrow       ${shown(deposit)} ${symbol} deposited, ${sums}${which}`
   if (shift === undefined) return [line]

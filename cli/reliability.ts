@@ -94,7 +94,8 @@ function accessPoints(body: unknown): string[] | undefined {
     ...[ssid, bssids.join(',') || '-', merchant, `${history.sessions}`, `${history.lost}`],
     ...[`${history.disputed}`, rate(reliability)],
   ])
-  return columns([head, ...rows])
+  const legend = 'without: access points that have no ssid in the configuration'
+  return [...columns([head, ...rows]), legend]
 }
 
 function payer(body: unknown, nowMs: number): string[] | undefined {

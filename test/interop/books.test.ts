@@ -51,6 +51,10 @@ t.test('sessions, ledger, arrears, disconnect', async (t) => {
   t.equal(paid.code, 0, paid.errors)
   t.match(paid.json.receipts, [{ consumer: account }])
 
+  const { escrows } = (await ask(server, 'device', 'status', alice, '--json')).json
+  t.match(escrows, [{ highestVoucher: '0', promised: /^[1-9]\d+$/ }], 'the chain saw none yet')
+  t.match((await ask(server, 'device', 'status', alice)).out, /^escrow .*, 0\.0\d+ promised, /m)
+
   const { sessions } = (await ask(server, 'sessions', '--json')).json as { sessions: Listed[] }
   const [session] = sessions
   t.equal(sessions.length, 1)
