@@ -122,7 +122,11 @@ const http = await openHttp(
     ...{ runtime: () => runtime, facts: chain.facts, embedded: undefined, chainRpc: '', mirror },
     ...{ baseUrl: () => '', log, logRate, metrics, metering, now, wallNow: now },
     adminToken: 'not asked for',
-    ...{ radiusPorts: { auth: 0, accounting: 0 }, reload: () => [], durableBlock: undefined },
+    ...{
+      radiusPorts: { auth: 0, accounting: 0 },
+      reload: () => ({ problems: [], warnings: [] }),
+      durableBlock: undefined,
+    },
     ...{ readiness: () => undefined, publicUrl: () => null },
     ...{ activity: activityDouble(), notary: notaryDouble(), signApproval: () => Buffer.alloc(65) },
   },

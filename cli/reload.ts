@@ -11,20 +11,21 @@ import type { Terminal } from './terminal.ts'
 export const help = `usage: datanet reload [--data DIR] [--config FILE] [--json]
 
 Tells the server that runs from DIR to read its configuration and its certificate again. With any
-problem the old ones stay in force. Sockets, chain and storage need a restart instead.
+problem the old ones stay in force. Sockets, chain and storage need a restart instead: a warning
+names what was changed of them.
 
   --data DIR      the server's data directory (default: $DATANET_DATA or ./data)
   --config FILE   its configuration (default: DIR/datanet.yaml)
-  --json          {"reloaded", "problems": [{"path", "line", "message"}]}
+  --json          {"reloaded", "problems": [{"path", "line", "message"}], "warnings": [...]}
 
 Exit codes: 69 when no server answers, 77 when the token is not accepted, 78 when the
 configuration has problems.
 `
 
-const refusedAnswer = z.object({
-  problems: z.array(z.object({ path: z.string(), line: z.int(), message: z.string() })).min(1),
-})
-type Problem = z.infer<typeof refusedAnswer>['problems'][number]
+const problem = z.object({ path: z.string(), line: z.int(), message: z.string() })
+const refusedAnswer = z.object({ problems: z.array(problem).min(1) })
+const takenAnswer = z.object({ warnings: z.array(problem).default([]) })
+type Problem = z.infer<typeof problem>
 
 /** Reloads; exit code 78 where the server keeps the old configuration. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -35,20 +36,27 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   })
   const { dataDir, configFile, url } = await findServer(flags, terminal)
   const answer = await askServer({ dataDir, url, path: '/v1/reload' }, { method: 'POST' })
-  const problems = problemsOf(answer, url)
+  const { problems, warnings } = outcomeOf(answer, url)
   const reloaded = problems.length === 0
-  if (flags.json === true) terminal.out(JSON.stringify({ reloaded, problems }))
-  else if (reloaded) terminal.out('reloaded')
-  for (const problem of flags.json === true ? [] : problems)
-    terminal.err(located(configFile, problem))
+  if (flags.json === true) terminal.out(JSON.stringify({ reloaded, problems, warnings }))
+  else {
+    if (reloaded) terminal.out('reloaded')
+    for (const one of problems) terminal.err(located(configFile, one))
+    for (const one of warnings) terminal.err(`${located(configFile, one)} (warning)`)
+  }
   if (!reloaded) terminal.err('datanet: not reloaded: the old configuration stays in force')
   return reloaded ? Exit.ok : Exit.configuration
 }
 
-function problemsOf(answer: JsonAnswer, url: string): readonly Problem[] {
-  if (answer.status === 200) return []
-  const refused = refusedAnswer.safeParse(answer.body)
-  if (answer.status === 422 && refused.success) return refused.data.problems
+function outcomeOf(
+  answer: JsonAnswer,
+  url: string,
+): { readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] } {
+  const { status, body } = answer
+  const taken = takenAnswer.safeParse(body)
+  if (status === 200 && taken.success) return { problems: [], warnings: taken.data.warnings }
+  const refused = refusedAnswer.safeParse(body)
+  if (status === 422 && refused.success) return { problems: refused.data.problems, warnings: [] }
   throw new CommandError(Exit.unavailable, `the server at ${url}: ${refusalOf(answer)}`)
 }
 

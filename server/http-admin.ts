@@ -4,13 +4,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Mirror } from '../chain/mirror.ts'
-import type { ConfigProblem } from '../config/config.ts'
 import { checksumAddress } from '../ethereum/address.ts'
 import { booksRoutes } from './http-books.ts'
 import { HttpError } from './http-error.ts'
 import type { PublicDeps } from './http-public.ts'
 import type { Metering } from './metering.ts'
 import type { Notary } from './notary.ts'
+import type { Reloaded } from './reload.ts'
 
 export interface AdminDeps extends PublicDeps {
   readonly adminToken: string
@@ -21,7 +21,7 @@ export interface AdminDeps extends PublicDeps {
   >
   /** The newest block a durable snapshot holds; undefined on a chain that is not embedded. */
   readonly durableBlock: (() => number) | undefined
-  readonly reload: () => readonly ConfigProblem[]
+  readonly reload: () => Reloaded
   /** The time of day, Unix ms; `now` is the clock of the books. */
   readonly wallNow: () => number
   readonly notary: Notary
@@ -41,8 +41,8 @@ export function adminRoutes(routes: FastifyInstance, deps: AdminDeps): void {
   const { books, enforcement } = deps.metering
   booksRoutes(routes, { ...books, enforcement, facts: deps.facts, now: deps.now })
   routes.post('/v1/reload', async (_request, reply) => {
-    const problems = deps.reload()
-    if (problems.length === 0) return { reloaded: true }
+    const { problems, warnings } = deps.reload()
+    if (problems.length === 0) return { reloaded: true, warnings }
     const message = 'the configuration has problems; the old one stays in force'
     return reply.code(422).send({ error: { code: 'configuration', message }, problems })
   })

@@ -41,15 +41,21 @@ function needsRestart(before: Config, after: Config): string[] {
   return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key)
 }
 
-/** The reload; gives the problems, none meaning that the new configuration is in force. */
-export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
+/** With no problem the new configuration is in force; what is to be known of it is a warning. */
+export interface Reloaded {
+  readonly problems: readonly ConfigProblem[]
+  readonly warnings: readonly ConfigProblem[]
+}
+
+/** The reload. */
+export function createReload(deps: ReloadDeps): () => Reloaded {
   // Sockets and chain stay as the start made them, however many reloads follow.
   const started = deps.runtime().config
   return () => {
     const read = readConfig(deps.source, deps.random)
     if ('problems' in read) {
       deps.log.error({ problems: read.problems }, 'reload refused: the old configuration stays')
-      return read.problems
+      return { problems: read.problems, warnings: [] }
     }
     try {
       const certificate = deps.loadCertificate(read.config)
@@ -68,11 +74,13 @@ export function createReload(deps: ReloadDeps): () => readonly ConfigProblem[] {
       for (const warning of read.warnings) deps.log.warn({ path: warning.path }, warning.message)
       if (restart.length > 0) deps.log.warn({ keys: restart }, 'changed keys that need a restart')
       deps.log.info({ clients: read.config.clients.length }, 'configuration reloaded')
-      return []
+      const message = 'changed: restart the server, until then the old value counts'
+      const later = restart.map((path) => ({ path, line: 0, message }))
+      return { problems: [], warnings: [...read.warnings, ...later] }
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       deps.log.error({ reason: message }, 'reload refused: the old configuration stays')
-      return [{ path: '', line: 0, message }]
+      return { problems: [{ path: '', line: 0, message }], warnings: [] }
     }
   }
 }

@@ -151,7 +151,13 @@ t.test('reload: done, refused with every problem, --json, nobody there', async (
   const reload = (...more: string[]) => datanet(['reload', '--data', data, ...more])
   t.same(await reload(), { code: 0, out: 'reloaded', err: '' })
   t.same(seen, [{ path: '/v1/reload', method: 'POST', authorization: 'Bearer the-token' }])
-  t.same(JSON.parse((await reload('--json')).out), { reloaded: true, problems: [] })
+  t.same(JSON.parse((await reload('--json')).out), {
+    ...{ reloaded: true, problems: [], warnings: [] },
+  })
+  const warnings = [{ path: 'radius.auth', line: 0, message: 'changed: restart the server' }]
+  answer = { status: 200, body: { reloaded: true, warnings } }
+  const err = `${config}: radius.auth: changed: restart the server (warning)`
+  t.same(await reload(), { code: 0, out: 'reloaded', err })
   const problems = [
     { path: 'clients[0].ipaddr', line: 9, message: 'must be an address' },
     { path: '', line: 0, message: 'the key\u001b[2J is another' },

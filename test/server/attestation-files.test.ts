@@ -227,13 +227,15 @@ attestation: { ${part} }
   const verifiers = createVerifiers(() => runtime.policies, randomBytes)
   t.equal(verifiers.get('tpm'), undefined)
   configure('tpm: {}')
-  t.same(reload(), [])
+  t.same(reload().problems, [])
   t.equal(verifiers.get('tpm')?.trust, 'hardware')
   configure('tpm: { roots: [nowhere.pem] }')
-  t.match(reload(), [{ path: 'attestation.tpm.roots[0]', line: 4, message: /nowhere\.pem/ }])
+  t.match(reload().problems, [
+    { path: 'attestation.tpm.roots[0]', line: 4, message: /nowhere\.pem/ },
+  ])
   t.equal(verifiers.get('tpm')?.trust, 'hardware', 'the old ones stay')
   configure('')
-  t.same(reload(), [])
+  t.same(reload().problems, [])
   t.equal(verifiers.get('tpm'), undefined)
   t.equal(verifiers.get('software')?.trust, 'software')
 })

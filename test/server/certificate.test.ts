@@ -133,14 +133,14 @@ t.test('a reload takes the key in use and keys on chain, and no other', async (t
     loadCertificate: () => load(own),
     pinnedSpki: () => pinned,
   })
-  t.same(reload(), [], 'the mirror may not have seen the registration yet')
+  t.same(reload().problems, [], 'the mirror may not have seen the registration yet')
   bring(second.certificate, second.key)
-  t.match(reload(), [{ message: /its key is not the one registered on chain; restart/ }])
+  t.match(reload().problems, [{ message: /its key is not the one registered on chain; restart/ }])
   t.equal(runtime.certificate.chainPem, first.certificate, 'the old one stays')
   pinned = [load(own).spkiSha256]
-  t.same(reload(), [])
+  t.same(reload().problems, [])
   t.equal(runtime.certificate.chainPem, second.certificate)
   rmSync(join(directory, 'own.crt'))
-  t.match(reload(), [{ message: /own\.crt does not exist/ }])
+  t.match(reload().problems, [{ message: /own\.crt does not exist/ }])
   t.equal(runtime.certificate.chainPem, second.certificate)
 })

@@ -82,7 +82,7 @@ export async function rig(
         wallNow: () => 1_030_000,
         logRate: rateLimited(1_000, 10),
         radiusPorts: { auth: 1812, accounting: 1813 },
-        reload: () => [],
+        reload: () => ({ problems: [], warnings: [] }),
         readiness: () => undefined,
         publicUrl: () => null,
         activity: activityDouble(),

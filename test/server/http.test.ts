@@ -84,7 +84,7 @@ t.test('on a chain that is not embedded there is no faucet and no proxy', async 
 
 t.test('the operator routes want the token in the header, nothing else will do', async (t) => {
   const problems: ConfigProblem[] = [{ path: 'clients', line: 3, message: 'is wrong' }]
-  const { call } = await rig(t, { reload: () => problems })
+  const { call } = await rig(t, { reload: () => ({ problems, warnings: [] }) })
   for (const authorization of [
     '',
     'Bearer',
