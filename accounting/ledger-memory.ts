@@ -29,11 +29,12 @@ const REMEMBERED_MS = 12 * 3_600_000
 /** Takes in what the store has; what is in memory already stays as it is. */
 export function adopt(tables: Tables, stored: StoredAccount | Stored): void {
   const accounts = 'accounts' in stored ? stored.accounts : [stored.account]
+  const meteringKeys = Map.groupBy(stored.meteringKeys, (key) => key.account)
   for (const account of accounts) {
     if (tables.accounts.has(account.account)) continue
     const book = bookOf(tables, account.account)
     book.account = account
-    book.meteringKeys = stored.meteringKeys.filter((key) => key.account === account.account)
+    book.meteringKeys = meteringKeys.get(account.account) ?? []
   }
   const sessions = 'debts' in stored ? [...stored.sessions, ...stored.debts] : stored.sessions
   for (const session of inOrder(sessions)) {

@@ -106,7 +106,7 @@ function warnings(range: Cidr, configText: string): string[] {
 
 async function tellServer(dataDir: string, text: string): Promise<{ done: boolean; said: string }> {
   try {
-    const url = serverUrl(text)
+    const url = serverUrl(dataDir, text)
     const answer = await adminRequest({ dataDir, url, path: '/v1/reload' }, { method: 'POST' })
     if (answer.status === 200) return { done: true, said: 'the running server has read it' }
     const said = `not reloaded: the running server goes on without it: ${refusalOf(answer)}`

@@ -1,7 +1,7 @@
 // Where the operator's own verbs look: the data directory, its configuration file, and the HTTP
 // side of the server that runs from it. Only for the operator's verbs: serve, check, reload, …
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
@@ -64,8 +64,16 @@ export function publicUrlIn(configText: string): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
-/** Base URL of the server that runs from this configuration, for a program on the same machine. */
-export function serverUrl(configText: string): string {
+/**
+ * Base URL of the server of a data directory, for a program on the same machine: where it listens,
+ * which it writes there, or where it would, since its configuration may say another place by now.
+ */
+export function serverUrl(dataDir: string, configText: string): string {
+  const path = join(dataDir, 'http-url')
+  if (existsSync(path)) {
+    const url = readFileSync(path, 'utf8').trim()
+    if (URL.canParse(url)) return url
+  }
   const endpoint = endpointIn(configText, ['http', 'listen'], { host: '127.0.0.1', port: 8080 })
   if (endpoint.port === 0) {
     throw new CommandError(
@@ -106,7 +114,7 @@ export async function findServer(
   const configFile = configPath(flags.config, dataDir)
   // Before the first start there is no file; then there is no server either, which is what to say.
   const started = flags.config !== undefined || existsSync(configFile)
-  const url = serverUrl(started ? await readConfigText(configFile) : '')
+  const url = serverUrl(dataDir, started ? await readConfigText(configFile) : '')
   return { dataDir, configFile, url }
 }
 

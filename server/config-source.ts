@@ -1,4 +1,4 @@
-// Where the configuration comes from: a file, which the first start writes when it is the default
+// Where the configuration comes from: a file, which the first start writes where it is the default
 // one. Called by main.ts at start and by reload.ts.
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -10,12 +10,6 @@ import { newSecret } from '../config/secret.ts'
 import type { Policies } from './attestation.ts'
 import { readPolicies } from './attestation-files.ts'
 import { writeDurably } from './data.ts'
-
-export interface ConfigSource {
-  readonly path: string
-  /** The file in data/ that the first start writes; any other one must exist. */
-  readonly isDefault: boolean
-}
 
 /** A configuration that is in order, with the policies that its files hold. */
 export type ReadConfig =
@@ -62,18 +56,24 @@ export function checkConfig(
   }
 }
 
+/**
+ * The file of data/ where there is none. For a start alone: while a server runs, a file that is not
+ * there is an editor's or a mistake, and a new one would forget every access point.
+ */
+export function writeFirstConfig(path: string, random: (length: number) => Buffer): void {
+  if (existsSync(path)) return
+  writeDurably(path, defaultConfigText({ secret: newSecret(random(32)) }), 0o600)
+}
+
 /** Reads and checks it. */
-export function readConfig(source: ConfigSource, random: (length: number) => Buffer): ReadConfig {
-  if (source.isDefault && !existsSync(source.path)) {
-    writeDurably(source.path, defaultConfigText({ secret: newSecret(random(32)) }), 0o600)
-  }
+export function readConfig(path: string): ReadConfig {
   let text: string
   try {
-    text = readFileSync(source.path, 'utf8')
+    text = readFileSync(path, 'utf8')
   } catch (error) {
     return { problems: [{ path: '', line: 0, message: unreadable(error) }] }
   }
-  return checkConfig(text, source.path, process.env)
+  return checkConfig(text, path, process.env)
 }
 
 function unreadable(error: unknown): string {

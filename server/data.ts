@@ -25,6 +25,7 @@ export function dataPaths(directory: string) {
     config: at('datanet.yaml'),
     operatorKey: at('operator-key'),
     adminToken: at('admin-token'),
+    httpUrl: at('http-url'),
     serverCertificate: at('server.crt'),
     serverKey: at('server.key'),
     caCertificate: at('ca.crt'),

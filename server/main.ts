@@ -3,6 +3,7 @@
 // serve`.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import type { Tariff } from '../accounting/tariff.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
@@ -23,9 +24,15 @@ import {
 } from './certificate.ts'
 import { type ChainSide, startChain } from './chain-side.ts'
 import { type BooksClock, createBooksClock } from './clock.ts'
-import { type ConfigSource, readConfig } from './config-source.ts'
+import { readConfig, writeFirstConfig } from './config-source.ts'
 import { createConversations } from './conversations.ts'
-import { type DataPaths, openDataDirectory, readAdminToken, readOperatorKey } from './data.ts'
+import {
+  type DataPaths,
+  openDataDirectory,
+  readAdminToken,
+  readOperatorKey,
+  writeDurably,
+} from './data.ts'
 import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError, StartError } from './explain.ts'
 import { type HttpDeps, openHttp } from './http.ts'
 import { createLog, type Log, rateLimited } from './log.ts'
@@ -79,16 +86,16 @@ export async function serve(options: ServeOptions): Promise<number> {
     const paths = openDataDirectory(options.dataDir)
     const lock = lockDirectory(paths.directory)
     undo.push(() => lock.release())
-    const isDefault = options.configPath === undefined
-    const source: ConfigSource = { path: options.configPath ?? paths.config, isDefault }
-    const read = readConfig(source, randomBytes)
+    if (options.configPath === undefined) writeFirstConfig(paths.config, randomBytes)
+    const configPath = options.configPath ?? paths.config
+    const read = readConfig(configPath)
     if ('problems' in read) {
       await takeDown(undo, undefined)
-      return reportProblems(source, read.problems)
+      return reportProblems(configPath, read.problems)
     }
     log = createLog(read.config.log.level)
     for (const warning of read.warnings) log.warn({ path: warning.path }, warning.message)
-    const { failed } = await start({ ...read, source, paths, log, undo, asked })
+    const { failed } = await start({ ...read, configPath, paths, log, undo, asked })
     const signal = await Promise.race([asked.signal, failed])
     log.info(`stopping: ${signal}`)
   } catch (error) {
@@ -145,7 +152,7 @@ function signalled(signals: readonly NodeJS.Signals[]): Asked {
   return { signal: first.promise, already: () => already }
 }
 
-function reportProblems({ path }: ConfigSource, problems: readonly ConfigProblem[]): number {
+function reportProblems(path: string, problems: readonly ConfigProblem[]): number {
   const [first] = problems
   if (first?.line === 0) {
     // Not about a place in the text: the file itself could not be read.
@@ -163,7 +170,7 @@ function reportProblems({ path }: ConfigSource, problems: readonly ConfigProblem
 interface StartOptions {
   readonly config: Config
   readonly policies: Policies
-  readonly source: ConfigSource
+  readonly configPath: string
   readonly paths: DataPaths
   readonly log: Log
   readonly undo: Undo
@@ -174,7 +181,7 @@ interface StartOptions {
  * Builds every part and opens the ports; `failed` rejects with a failure that must end the server.
  */
 async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
-  const { config, source, paths, log, undo } = o
+  const { config, configPath, paths, log, undo } = o
   const deps = { now: Date.now, random: randomBytes }
   const clock = createBooksClock()
   const operatorKey = readOperatorKey(paths, randomBytes)
@@ -217,7 +224,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
   undo.push(() => clearInterval(sweep))
 
   const reload = createReload({
-    ...{ source, log, random: randomBytes, runtime: current },
+    ...{ configPath, log, runtime: current },
     replace: (next) => {
       runtime = next
       engine.changed()
@@ -240,7 +247,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     readiness: () => readiness(chain, current()),
     publicUrl: () => runtime.config.http.publicUrl,
   })
-  undo.push(() => http.close())
+  sayWhere(http, paths, undo)
   metering.listening()
   notary.start()
   const listening = { ...ports, http: http.endpoint }
@@ -284,6 +291,19 @@ async function listenHttp(listen: Endpoint, deps: HttpDeps): ReturnType<typeof o
   } catch (error) {
     throw portError(error, listen, 'http.listen')
   }
+}
+
+/** For the commands on this machine: the configuration may be changed while this server runs. */
+function sayWhere(
+  http: Awaited<ReturnType<typeof openHttp>>,
+  { httpUrl: path }: DataPaths,
+  undo: Undo,
+): void {
+  undo.push(
+    () => http.close(),
+    () => rmSync(path, { force: true }),
+  )
+  writeDurably(path, `${httpUrl(http.endpoint)}\n`, 0o600)
 }
 
 /** The table of conversations, and what answering an Access-Request takes. */

@@ -6,15 +6,14 @@ import { renewalDue } from '../certs/operator.ts'
 import type { Config, ConfigProblem } from '../config/config.ts'
 import type { Policies } from './attestation.ts'
 import { certificateWarning, type OperatorCertificate } from './certificate.ts'
-import { type ConfigSource, readConfig } from './config-source.ts'
+import { readConfig } from './config-source.ts'
 import type { Log } from './log.ts'
 import type { Runtime } from './runtime.ts'
 
 const DAY_MS = 86_400_000
 
 export interface ReloadDeps {
-  readonly source: ConfigSource
-  readonly random: (length: number) => Buffer
+  readonly configPath: string
   readonly log: Log
   readonly runtime: () => Runtime
   readonly replace: (runtime: Runtime) => void
@@ -24,8 +23,11 @@ export interface ReloadDeps {
   readonly pinnedSpki: () => readonly string[]
 }
 
-/** Keys whose change takes effect only at a restart; said instead of silently ignored. */
-function needsRestart(before: Config, after: Config): string[] {
+const AT_RESTART = 'changed: restart the server, until then the old value counts'
+const NEVER = 'changed: the contract keeps the times that the operator was registered with'
+
+/** Keys whose change has no effect now; said instead of silently ignored. */
+function withoutEffect(before: Config, after: Config): ConfigProblem[] {
   const fixed: readonly [string, unknown, unknown][] = [
     ['radius.auth', before.radius.auth, after.radius.auth],
     ['radius.accounting', before.radius.accounting, after.radius.accounting],
@@ -38,7 +40,11 @@ function needsRestart(before: Config, after: Config): string[] {
     ['storage', before.storage, after.storage],
     ['log.level', before.log.level, after.log.level],
   ]
-  return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key)
+  const differs = (a: unknown, b: unknown): boolean => JSON.stringify(a) !== JSON.stringify(b)
+  const changed = fixed.filter(([, a, b]) => differs(a, b))
+  const said = changed.map(([path]) => ({ path, line: 0, message: AT_RESTART }))
+  if (!differs(before.payplace.timing, after.payplace.timing)) return said
+  return [...said, { path: 'payplace.timing', line: 0, message: NEVER }]
 }
 
 /** With no problem the new configuration is in force; what is to be known of it is a warning. */
@@ -52,7 +58,7 @@ export function createReload(deps: ReloadDeps): () => Reloaded {
   // Sockets and chain stay as the start made them, however many reloads follow.
   const started = deps.runtime().config
   return () => {
-    const read = readConfig(deps.source, deps.random)
+    const read = readConfig(deps.configPath)
     if ('problems' in read) {
       deps.log.error({ problems: read.problems }, 'reload refused: the old configuration stays')
       return { problems: read.problems, warnings: [] }
@@ -70,13 +76,10 @@ export function createReload(deps: ReloadDeps): () => Reloaded {
       deps.replace(deps.build(read.config, certificate, read.policies))
       const warning = certificateWarning(certificate, before)
       if (warning !== undefined) deps.log.warn(warning)
-      const restart = needsRestart(started, read.config)
-      for (const warning of read.warnings) deps.log.warn({ path: warning.path }, warning.message)
-      if (restart.length > 0) deps.log.warn({ keys: restart }, 'changed keys that need a restart')
+      const warnings = [...read.warnings, ...withoutEffect(started, read.config)]
+      for (const { path, message } of warnings) deps.log.warn({ path }, message)
       deps.log.info({ clients: read.config.clients.length }, 'configuration reloaded')
-      const message = 'changed: restart the server, until then the old value counts'
-      const later = restart.map((path) => ({ path, line: 0, message }))
-      return { problems: [], warnings: [...read.warnings, ...later] }
+      return { problems: [], warnings }
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       deps.log.error({ reason: message }, 'reload refused: the old configuration stays')

@@ -5,6 +5,7 @@ import t from 'tap'
 import type { Ledger } from '../../accounting/ledger.ts'
 import type { AttestedUsage } from '../../accounting/session.ts'
 import { accountOf, emptyLedger, idOf, newSession, placeAt, usage } from './books.ts'
+import { accountNumber, meteringKey } from './store-fixtures.ts'
 
 const MB = 1_000_000n
 const MINUTE = 60_000
@@ -76,6 +77,16 @@ for (const [name, anew, steps] of CASES) {
     t.equal(written.length, anew ? 1 : 0, 'kept')
   })
 }
+
+t.test('each account gets its own keys back from the store', async (t) => {
+  const ledger = emptyLedger()
+  const accounts = [1, 2, 3].map((n) => accountNumber(n))
+  const meteringKeys = [2, 1, 2].map((n, slot) => meteringKey(n, slot))
+  ledger.adopt({ sessions: [], debts: [], tariffs: [], accounts, meteringKeys })
+  const kept = accounts.map(({ account }) => ledger.meteringKeys(account))
+  const slots = kept.map((keys) => keys.map(({ slot }) => slot))
+  t.same(slots, [[1], [0, 2], []])
+})
 
 t.test('whatever the key is worth', async (t) => {
   t.same(after('nas 20, device 10, device 11', 'software').expiries, [DAY, 0])

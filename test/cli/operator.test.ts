@@ -237,8 +237,15 @@ t.test('the token goes to the server of the configuration and nowhere else', asy
     ['', 'http://127.0.0.1:8080'],
     [`clients: [{ secret: ${'$'}{X} }]\nhttp: { listen: 127.0.0.1:82 }`, 'http://127.0.0.1:82'],
   ]
-  for (const [text, expected] of urls) t.equal(serverUrl(text), expected, text)
-  t.throws(() => serverUrl('http: { listen: 127.0.0.1:0 }'), { message: /no fixed port/ })
+  for (const [text, expected] of urls) t.equal(serverUrl(data, text), expected, text)
+  t.throws(() => serverUrl(data, 'http: { listen: 127.0.0.1:0 }'), { message: /no fixed port/ })
+  // Where it listens, whatever its configuration says by now.
+  const path = join(data, 'http-url')
+  writeFileSync(path, 'http://127.0.0.1:83\n')
+  t.equal(serverUrl(data, 'http: { listen: 127.0.0.1:82 }'), 'http://127.0.0.1:83')
+  writeFileSync(path, '')
+  t.equal(serverUrl(data, 'http: { listen: 127.0.0.1:82 }'), 'http://127.0.0.1:82')
+  rmSync(path)
 })
 
 const notary = {

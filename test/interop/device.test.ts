@@ -1,7 +1,7 @@
 // The device's and the operator's commands as processes against a real server with its embedded
 // chain: enrol, look, top up, add an access point, and what each says when the server is gone.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -92,6 +92,13 @@ t.test('client add reaches the running server; chain status reads it', async (t)
     code: 78,
     errors: /:\d+: clients\[1\]\.ipaddr: must be/,
   })
+  // It is found where it listens, not where its configuration would have it listen.
+  const moved = good.replace(/listen: "[^"]*"/, 'listen: "127.0.0.1:1"')
+  writeFileSync(server.configPath, moved)
+  t.match(await datanet('reload', ...at), { code: 0, errors: /http\.listen: changed: restart/ })
+  rmSync(server.configPath)
+  t.match(await datanet('reload', '--data', join(directory, 'data')), { code: 78 })
+  t.notOk(existsSync(server.configPath), 'a reload makes no new one')
   writeFileSync(server.configPath, good)
   t.match(readFileSync(server.configPath, 'utf8'), 'name: lobby')
   const status = await datanet('chain', 'status', ...at, '--json')

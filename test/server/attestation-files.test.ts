@@ -2,7 +2,7 @@
 // into force, and what is wrong with one is told with its key, its line and what to do.
 
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { pino } from 'pino'
 import t from 'tap'
 import { TPM_VENDOR_ROOTS } from '../../attestation/roots/tpm.ts'
@@ -204,8 +204,7 @@ ${client}
 attestation: { ${part} }
 `,
     )
-    const source = { path: at('datanet.yaml'), isDefault: false }
-    return readConfig(source, randomBytes)
+    return readConfig(at('datanet.yaml'))
   }
   const first = configure('')
   if ('problems' in first) throw new Error('refused')
@@ -213,7 +212,7 @@ attestation: { ${part} }
     ({ config, policies, certificate }) as unknown as Runtime
   let runtime = built(first.config, first.policies)
   const reload = createReload({
-    ...{ source: { path: at('datanet.yaml'), isDefault: false }, random: randomBytes },
+    configPath: at('datanet.yaml'),
     log: pino({ level: 'silent' }),
     runtime: () => runtime,
     replace: (next) => {
@@ -238,4 +237,7 @@ attestation: { ${part} }
   t.same(reload().problems, [])
   t.equal(verifiers.get('tpm'), undefined)
   t.equal(verifiers.get('software')?.trust, 'software')
+  rmSync(at('datanet.yaml'))
+  t.match(reload().problems, [{ path: '', line: 0, message: /^does not exist/ }])
+  t.notOk(existsSync(at('datanet.yaml')), 'none is made in its place')
 })

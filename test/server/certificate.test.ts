@@ -122,8 +122,7 @@ t.test('a reload takes the key in use and keys on chain, and no other', async (t
   let runtime = buildRuntime(auto, load(own), 18, (tariff) => tariff)
   let pinned: string[] = []
   const reload = createReload({
-    source: { path: configPath, isDefault: false },
-    random: randomBytes,
+    configPath,
     log: pino({ level: 'silent' }),
     runtime: () => runtime,
     replace: (next) => {

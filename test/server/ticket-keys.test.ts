@@ -1,6 +1,6 @@
 // The file of session ticket keys: made once, moved on, shared, and what is said of a bad one.
 
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -186,7 +186,7 @@ clients: [{ name: lobby, ipaddr: 192.0.2.10, secret: ${'a1B2c3D4e5F6'.repeat(2)}
 tariffs: { standard: { per_minute: "0.001", per_megabyte: "0.004" } }
 `,
   })
-  const read = readConfig({ path: join(directory, 'datanet.yaml'), isDefault: false }, randomBytes)
+  const read = readConfig(join(directory, 'datanet.yaml'))
   if ('problems' in read) throw new Error(JSON.stringify(read.problems))
   t.equal(read.config.eap.ticketKeys, join(directory, 'keys', 'shared.json'))
 })
