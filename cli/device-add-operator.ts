@@ -17,13 +17,13 @@ export const help = `usage: datanet device add-operator DIR URL [--ssid SSID] [-
 
 Enrols the device of DIR with a further operator of the same contract: its CA and a network block
 are added to DIR, and device run pays it for its connections. It needs a deposit of its own: escrow
-lies with one operator each.
+lies with one operator each. An operator that DIR has already is asked at URL from then on.
 
   --ssid SSID  the network the block is for (default: any network of this operator)
   --json       {"operatorId", "operatorName", "operatorUrl", "operatorAccount", "directory"}
 
 Exit codes: 64 usage, 69 no operator or not to be trusted, or it uses another contract; 73 the
-device is enrolled with it already, 78 DIR is damaged.
+device has it at that URL already, 78 DIR is damaged.
 `
 
 /** Adds the operator. */
@@ -42,7 +42,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const nowSeconds = Math.floor(terminal.now() / 1000)
     const chain = readChain(link.rpc, answer.contract)
     const operator = await proveOperator(url, answer, chain, nowSeconds)
-    await addOperator(directory, device, operator, flags.ssid)
+    const isNew = (await addOperator(directory, device, operator, flags.ssid)) === 'added'
     const { operatorId, name } = operator
     if (flags.json === true) {
       const operatorAccount = checksumAddress(operator.account)
@@ -50,9 +50,11 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       terminal.out(JSON.stringify(facts))
     } else {
       terminal.out(`operator  "${name}" at ${url} is number ${operatorId}`)
-      terminal.out(`profiles  one more network block in ${near(directory)}/wpa_supplicant.conf`)
+      const conf = `${near(directory)}/wpa_supplicant.conf`
+      if (isNew) terminal.out(`profiles  one more network block in ${conf}`)
     }
-    terminal.err('a running wpa_supplicant reads the profile again after: wpa_cli reconfigure')
+    if (isNew)
+      terminal.err('a running wpa_supplicant reads the profile again after: wpa_cli reconfigure')
     return Exit.ok
   } finally {
     link.close()

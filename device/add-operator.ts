@@ -18,15 +18,19 @@ import { writeDurably } from './vouchers-file.ts'
 
 /**
  * Writes CA and network block first and device.json last, so that a failure leaves the device as it
- * was. Throws DeviceError 'exists' where it is enrolled there, 'refused' for another contract.
+ * was. An operator that it has is only asked at its new URL from then on ('moved'). Throws
+ * DeviceError 'exists' where it is asked there already, 'refused' for another contract.
  */
 export async function addOperator(
   directory: string,
   device: DeviceFile,
   operator: ProvenOperator,
   ssid: string | undefined,
-): Promise<void> {
-  refuseForeign(device, operator)
+): Promise<'added' | 'moved'> {
+  if (movedTo(device, operator)) {
+    await writeDurably(directory, 'device.json', deviceJson(atNewUrl(device, operator)))
+    return 'moved'
+  }
   const [leafPem, caPem] = operator.certificates
   const rootPem = caPem !== undefined && isRoot(caPem) ? caPem : undefined
   const caFile = operatorCaFile(operator.operatorId)
@@ -52,19 +56,31 @@ export async function addOperator(
   }
   const moreOperators = [...(device.moreOperators ?? []), entryOf(operator)]
   await writeDurably(directory, 'device.json', deviceJson({ ...device, moreOperators }))
+  return 'added'
 }
 
-function refuseForeign(device: DeviceFile, operator: ProvenOperator): void {
-  const { contract, chainId, operatorId } = operator
+/** Whether the device has it, by another URL. Number, contract and chain are who an operator is. */
+function movedTo(device: DeviceFile, operator: ProvenOperator): boolean {
+  const { contract, chainId, operatorId, url } = operator
   if (contract !== device.contract || chainId !== device.chainId) {
     const where = `contract ${checksumAddress(contract)} on chain ${chainId}`
     const way = 'this certificate is bound to another: make a device of its own for it'
     throw new DeviceError('refused', `the operator at ${operator.url} uses ${where}; ${way}`)
   }
-  if (operatorsOf(device).some((one) => one.operatorId === operatorId)) {
+  const known = operatorsOf(device).find((one) => one.operatorId === operatorId)
+  if (known?.operatorUrl === url) {
     const problem = `the device is enrolled with operator ${operatorId} already`
     throw new DeviceError('exists', problem)
   }
+  return known !== undefined
+}
+
+/** The chain's URL may be the operator's own, too. */
+function atNewUrl(device: DeviceFile, { operatorId, url, rpc }: ProvenOperator): DeviceFile {
+  const moved = <Known extends EnrolledOperator>(one: Known): Known =>
+    one.operatorId === operatorId ? { ...one, operatorUrl: url, rpc } : one
+  const { moreOperators } = device
+  return { ...moved(device), ...(moreOperators && { moreOperators: moreOperators.map(moved) }) }
 }
 
 function entryOf(operator: ProvenOperator): EnrolledOperator {

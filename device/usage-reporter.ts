@@ -51,6 +51,8 @@ interface Last {
   readonly view: SessionView['report']
   nonce: string
   readonly sequence: number
+  /** Why the last one was not taken; undefined where it was. */
+  refusedFor: string | undefined
 }
 
 export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporter {
@@ -95,7 +97,7 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
       const nonce = known?.view === report && known.nonce !== '' ? known.nonce : report.nonce
       const sequence = Math.max(known?.sequence ?? 0, report.sequence) + 1
       last.delete(id)
-      last.set(id, { view: report, nonce, sequence })
+      last.set(id, { view: report, nonce, sequence, refusedFor: known?.refusedFor })
       const [oldest] = last.keys()
       if (last.size > SESSIONS_MAX && oldest !== undefined) last.delete(oldest)
       const octets = encodeReport({
@@ -118,8 +120,13 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
     answered(session, { accepted, reason, nonce }) {
       const known = last.get(session)
       if (known !== undefined) known.nonce = nonce
-      if (accepted) return
-      emit({ event: 'report-refused', session, why: reason })
+      if (accepted) {
+        if (known !== undefined) known.refusedFor = undefined
+        return
+      }
+      // A payment in each moment would say the same each time.
+      if (known?.refusedFor !== reason) emit({ event: 'report-refused', session, why: reason })
+      if (known !== undefined) known.refusedFor = reason
       const isUnknown = reason === 'no-key' || reason === 'key-expired'
       if (isUnknown || reason === 'bad-signature') enrolAtMs = Number.NEGATIVE_INFINITY
     },

@@ -72,6 +72,15 @@ export function readOrCreate(path: string, mode: number, make: () => string): st
   return readFileSync(path, 'utf8')
 }
 
+/**
+ * Says where the server listens, for the commands on this machine: its configuration may be changed
+ * while it runs. Gives how to take that back.
+ */
+export function writeHttpUrl(paths: DataPaths, url: string): () => void {
+  writeDurably(paths.httpUrl, `${url}\n`, 0o600)
+  return () => rmSync(paths.httpUrl, { force: true })
+}
+
 /** Makes data/ where it is absent; only its owner may look in, since keys lie there. */
 export function openDataDirectory(directory: string): DataPaths {
   const paths = dataPaths(directory)

@@ -3,7 +3,6 @@
 // serve`.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import type { Tariff } from '../accounting/tariff.ts'
 import { identityDomain, identityReader } from '../certs/identity.ts'
@@ -31,7 +30,7 @@ import {
   openDataDirectory,
   readAdminToken,
   readOperatorKey,
-  writeDurably,
+  writeHttpUrl,
 } from './data.ts'
 import { EXIT_CONFIGURATION, EXIT_UNAVAILABLE, explain, portError, StartError } from './explain.ts'
 import { type HttpDeps, openHttp } from './http.ts'
@@ -247,7 +246,7 @@ async function start(o: StartOptions): Promise<{ failed: Promise<never> }> {
     readiness: () => readiness(chain, current()),
     publicUrl: () => runtime.config.http.publicUrl,
   })
-  sayWhere(http, paths, undo)
+  undo.push(() => http.close(), writeHttpUrl(paths, httpUrl(http.endpoint)))
   metering.listening()
   notary.start()
   const listening = { ...ports, http: http.endpoint }
@@ -291,19 +290,6 @@ async function listenHttp(listen: Endpoint, deps: HttpDeps): ReturnType<typeof o
   } catch (error) {
     throw portError(error, listen, 'http.listen')
   }
-}
-
-/** For the commands on this machine: the configuration may be changed while this server runs. */
-function sayWhere(
-  http: Awaited<ReturnType<typeof openHttp>>,
-  { httpUrl: path }: DataPaths,
-  undo: Undo,
-): void {
-  undo.push(
-    () => http.close(),
-    () => rmSync(path, { force: true }),
-  )
-  writeDurably(path, `${httpUrl(http.endpoint)}\n`, 0o600)
 }
 
 /** The table of conversations, and what answering an Access-Request takes. */

@@ -84,8 +84,25 @@ t.test('an interrupted run is taken up where it stopped', async (t) => {
   t.equal(readFileSync(join(first.directory, 'wpa_supplicant.conf'), 'utf8'), conf)
 })
 
+t.test('the operator it has is asked at its new URL, and once there is there', async (t) => {
+  const { directory, url, code, out } = await add(t, {})
+  t.equal(code, 0)
+  t.match(out, new RegExp(`at ${url} is number 1`))
+  const after = await readDevice(directory)
+  t.same(after, { ...device, operatorUrl: url, rpc: after.rpc })
+  t.ok(after.rpc.startsWith(url) || after.rpc === device.rpc)
+  t.equal(readFileSync(join(directory, 'wpa_supplicant.conf'), 'utf8'), CONF)
+  const again = await datanet(['device', 'add-operator', directory, url])
+  t.match(again, { code: 73, err: /enrolled with operator 1 already/ })
+  const second = await add(t, SECOND, [], directory)
+  const moved = await add(t, SECOND, [], directory)
+  t.equal(moved.code, 0)
+  const urls = operatorsOf(await readDevice(directory)).map(({ operatorUrl }) => operatorUrl)
+  t.same(urls, [url, moved.url])
+  t.not(moved.url, second.url)
+})
+
 const REFUSED: readonly [name: string, lies: Lies, code: number, message: RegExp][] = [
-  ['the operator it has', {}, 73, /enrolled with operator 1 already/],
   ['another chain', { answer: { operatorId: 2, chainId: 5 }, chainId: 5 }, 69, /on chain 5/],
   [
     'a key that is not in the contract',

@@ -142,6 +142,22 @@ t.test(
   },
 )
 
+t.test('why reports are not taken is told once, and anew after one that was', async (t) => {
+  const { reporter, enrolled, events } = await rig(t)
+  reporter.prepare(NOW_MS)
+  await enrolled(2)
+  const answered = async (reason: string) => {
+    await reporter.sign(view(ABC, 4), OCTETS, NOW_MS)
+    reporter.answered(SESSION, { accepted: reason === '', reason, nonce: DEF })
+  }
+  for (const reason of ['replayed', 'replayed', 'stale', 'stale', '', 'stale']) {
+    await answered(reason)
+  }
+  const told = events.filter(({ event }) => event === 'report-refused')
+  t.match(told, [{ why: 'replayed' }, { why: 'stale' }, { why: 'stale' }])
+  t.equal(told.length, 3)
+})
+
 t.test('refusals are told; a key that is not known is shown again', async (t) => {
   const { sent, reporter, enrolled, events } = await rig(t)
   reporter.prepare(NOW_MS)
