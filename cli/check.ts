@@ -9,7 +9,7 @@ import { configPath, dataDirectory, readConfigText } from './data.ts'
 import { Exit } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
-export const help = `usage: datanet check --config FILE [--json]
+export const help = `usage: datanet check [--config FILE] [--data DIR] [--json]
 
 Reads a configuration as the server would and prints every problem as
 FILE:line: path: what is allowed. Secrets given as \${NAME} must be in the environment.

@@ -113,7 +113,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     await writeFolder(directory, enrolled.files)
     for (const one of others) await addOperator(directory, await readDevice(directory), one, ssid)
     terminal.err(`wrote ${directory}`)
-    for (const warning of warnings(enrolled, flags.key !== undefined)) terminal.err(warning)
+    const isKeyGiven = flags.key !== undefined
+    for (const warning of warnings(enrolled, isKeyGiven, directory)) terminal.err(warning)
     const transactionHash =
       parts === undefined
         ? undefined
@@ -190,8 +191,17 @@ async function readKey(file: string): Promise<{ path: string; pem: string }> {
   }
 }
 
-function warnings({ device, leftOut }: EnrolledDevice, keyGiven: boolean): string[] {
+function warnings(
+  { device, leftOut }: EnrolledDevice,
+  keyGiven: boolean,
+  directory: string,
+): string[] {
   const said = leftOut === undefined ? [] : [leftOut]
+  const { hostname } = new URL(device.operatorUrl)
+  if (/^(127\.|localhost$|\[::1\])/.test(hostname)) {
+    const way = command('device', 'add-operator', near(directory), 'URL')
+    said.push(`it pays at ${device.operatorUrl}, on this machine; used on another: ${way}`)
+  }
   if (device.kind === 'direct') {
     said.push('warning: key.pem holds the account key itself, unencrypted: it is the money')
   }

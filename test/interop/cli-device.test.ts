@@ -190,6 +190,7 @@ t.test(
       { env },
     )
     t.equal(made.code, 0, made.err)
+    t.match(made.err, /^it pays at http:\S+, on this machine; .*device add-operator .*it.* URL$/m)
     const quoted = `'${place.replace("'", "'\\''")}`
     t.match(made.out, `topup     npx datanet device topup ${quoted}' 10`)
     t.match(
