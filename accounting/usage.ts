@@ -102,9 +102,13 @@ export function octetsPossible(octetsPerSecondMax: bigint, ms: number): bigint {
   return octetsPerSecondMax * BigInt(Math.ceil(Math.max(0, ms) / 1000) + 1)
 }
 
-/** Beyond this much difference (5 % + 1 MB) two meters disagree. */
-export function disagrees(octets: bigint, other: bigint): boolean {
-  const difference = octets > other ? octets - other : other - octets
-  const smaller = octets > other ? other : octets
+/**
+ * Beyond this much difference (5 % + 1 MB) two meters disagree. A NAS with no figure counts nothing
+ * (hostapd on a wired port: RFC 2866 §5.3 leaves it the attributes), which is no other figure.
+ */
+export function disagrees(counted: bigint, other: bigint): boolean {
+  if (counted === 0n) return false
+  const difference = counted > other ? counted - other : other - counted
+  const smaller = counted > other ? other : counted
   return difference > smaller / 20n + 1_000_000n
 }

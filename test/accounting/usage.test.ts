@@ -159,8 +159,10 @@ t.test('what can have passed: whole seconds and one more', async (t) => {
 })
 
 t.test('two meters disagree beyond 5 % and 1 MB', async (t) => {
-  t.equal(disagrees(0n, 1_000_000n), false)
-  t.equal(disagrees(0n, 1_000_001n), true)
+  t.equal(disagrees(19n, 1_000_019n), false)
+  t.equal(disagrees(19n, 1_000_020n), true)
+  t.equal(disagrees(1_000_001n, 0n), true)
+  t.equal(disagrees(0n, 1_000_000_000n), false, 'a NAS that does not count')
   t.equal(disagrees(100_000_000n, 106_000_000n), false)
   t.equal(disagrees(100_000_000n, 106_000_001n), true)
   t.equal(disagrees(106_000_001n, 100_000_000n), true)
