@@ -348,7 +348,9 @@ function endSessionsOf({ report, ledger, context }: Door): Session[] {
     const isBefore = session.startedAtMs < atMs && !isOutlived
     if (isBefore && isServedBy(session.place, report.place)) over.push(session)
   }
-  return over.flatMap(({ id, heardAtMs }) => ledger.close(id, 'nas-restarted', heardAtMs) ?? [])
+  return over.flatMap(
+    ({ id, heardAtMs }) => ledger.close(id, 'nas-restarted', heardAtMs, context.nowMs) ?? [],
+  )
 }
 
 /**

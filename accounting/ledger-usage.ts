@@ -130,7 +130,7 @@ export function stop(
   if (outcome !== 'counted') return outcome
   put(tables, row, { ...row.session, terminateCause: usage.terminateCause })
   const overAtMs = usage.overAtMs ?? usage.eventAtMs
-  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(overAtMs, heardAtMs)))
+  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(overAtMs, heardAtMs)), nowMs)
   return outcome
 }
 

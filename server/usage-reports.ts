@@ -5,7 +5,8 @@
 
 import { createHmac, type KeyObject } from 'node:crypto'
 import type { Ledger } from '../accounting/ledger.ts'
-import type { MeteringKey, Session, Trust } from '../accounting/session.ts'
+import { lastReportUntilMs } from '../accounting/rating.ts'
+import type { MeteringKey, Trust } from '../accounting/session.ts'
 import { type AppAttestPolicy, verifyAssertion } from '../attestation/app-attest.ts'
 import { publicKeyOf } from '../attestation/p256.ts'
 import {
@@ -21,7 +22,7 @@ import type { Address } from '../ethereum/address.ts'
 /** Why a report counts for nothing. Closed: used in answers and metrics. */
 export type UsageRefusal =
   | ReportRefusal
-  /** The account has enrolled no key, or none that signed this. */
+  /** The account has enrolled no key. */
   | 'no-key'
   /** The key must be shown anew first. */
   | 'key-expired'
@@ -133,7 +134,7 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     const { key, counter } = by
     const nonce = nonceOf(session.id)
     if (counter === 'not above') return refuse('counter', nonce)
-    if (isLongOver(session, deps.now())) return refuse('session-over')
+    if (deps.now() > lastReportUntilMs(session)) return refuse('session-over')
     if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
     const last = session.attested
     const verdict = checkReport(signed, last, {
@@ -163,13 +164,4 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
       return answer
     },
   }
-}
-
-/**
- * Its last report may come with the last payment, not when its figures are long settled: since the
- * last record, which may tell of the end late.
- */
-function isLongOver({ endedAtMs, heardAtMs, tariff }: Session, nowMs: number): boolean {
-  if (endedAtMs === undefined) return false
-  return nowMs > Math.max(endedAtMs, heardAtMs) + tariff.intervalMs + tariff.graceMs
 }
