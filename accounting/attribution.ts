@@ -16,6 +16,7 @@ import {
   orderInSessionMs,
   restartedAtMs,
   Status,
+  sentAtMs,
 } from './report.ts'
 import type { AccountingRecord, CutReason, NasPlace, Session } from './session.ts'
 import { type Tariff, withoutAllowance } from './tariff.ts'
@@ -227,6 +228,7 @@ function count(door: Door, session: Session): Attributed {
   const usage = {
     ...{ inputOctets, outputOctets, wide, sessionTimeSeconds, terminateCause },
     eventAtMs: orderInSessionMs(report, session, context.nowMs),
+    sentAtMs: sentAtMs(report, context.nowMs),
     ...(isStop && { overAtMs: endInSessionMs(report, session, context.nowMs) }),
     octetsPerSecondMax: context.octetsPerSecondMax,
     record: identityOf(report),

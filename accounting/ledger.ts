@@ -34,6 +34,8 @@ import type { Tariff } from './tariff.ts'
 export interface Usage {
   /** By the clock of its NAS: the order of a session's records. */
   readonly eventAtMs: number
+  /** By our own clock: when its NAS first sent it, which tells what it can speak of. */
+  readonly sentAtMs: number
   /** Of a Stop, by our own clock: when the session was over; absent: at eventAtMs. */
   readonly overAtMs?: number
   readonly inputOctets: bigint | undefined
