@@ -11,17 +11,21 @@ import { type AppAttestPolicy, verifyAssertion } from '../attestation/app-attest
 import { publicKeyOf } from '../attestation/p256.ts'
 import {
   checkReport,
+  isSignedBy,
   REPORT_NONCE_BYTES,
   type ReportRefusal,
   readReport,
   type SignedReport,
-  signedBy,
 } from '../attestation/usage-report.ts'
 import type { Address } from '../ethereum/address.ts'
 
 /** Why a report counts for nothing. Closed: used in answers and metrics. */
 export type UsageRefusal =
   | ReportRefusal
+  /** Not of the form of a report. */
+  | 'malformed'
+  /** None of the account's keys has signed it. */
+  | 'bad-signature'
   /** The account has enrolled no key. */
   | 'no-key'
   /** The key must be shown anew first. */
@@ -95,7 +99,7 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     const known = keyObjects.get(key) ?? publicKeyOf(Buffer.from(key.publicKey, 'base64url'))
     if (known === undefined) return false
     keyObjects.set(key, known)
-    return signedBy(known)(signed)
+    return isSignedBy(known, signed)
   }
 
   /** Whose proof it is; keys of App Attest make assertions, all others sign, and none does both. */
@@ -137,8 +141,7 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     if (deps.now() > lastReportUntilMs(session)) return refuse('session-over')
     if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
     const last = session.attested
-    const verdict = checkReport(signed, last, {
-      isProven: () => true,
+    const verdict = checkReport(report, last, {
       nonces: [nonceAt(session.id, period()), nonceAt(session.id, period() - 1)],
       nowSeconds: Math.floor(deps.wallNow() / 1_000),
     })

@@ -53,6 +53,7 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
   const old = newMeteringKey()
   enrol(old, NOW_MS)
   const far = NOW_SECONDS + 61
+  const stranger = newMeteringKey()
   const cases: [name: string, body: unknown, reason: string, hasNonce: boolean][] = [
     ['the same again', evidence({ sequence: 3 }), 'replayed', true],
     ['an earlier one', evidence({ sequence: 2 }), 'replayed', true],
@@ -60,7 +61,8 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
     ['less down', evidence({ sequence: 4, outputOctets: 899n }), 'rolled-back', true],
     ['ahead', evidence({ sequence: 4, time: far }), 'clock-skew', true],
     ['another nonce', evidence({ sequence: 4, nonce: Buffer.alloc(16) }), 'wrong-nonce', true],
-    ['by a stranger', evidence({ sequence: 4 }, newMeteringKey()), 'bad-signature', false],
+    ['by a stranger', evidence({ sequence: 4 }, stranger), 'bad-signature', false],
+    ['by a stranger, the same again', evidence({ sequence: 3 }, stranger), 'bad-signature', false],
     ['by an old key', evidence({ sequence: 4 }, old), 'key-expired', true],
     ['no report', { report: 'AAAA' }, 'malformed', false],
     ['no object', 7, 'malformed', false],
