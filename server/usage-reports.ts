@@ -83,6 +83,15 @@ const refuse = (reason: UsageRefusal, nonce?: string): UsageAnswer => ({
   ...(nonce !== undefined && { nonce }),
 })
 
+/**
+ * The one that signed the session's last report, then the newest first: a device that has shown its
+ * key anew uses that, and a key that is tried costs as much as one that has signed.
+ */
+const inTurn = (keys: readonly MeteringKey[], slot: number | undefined): MeteringKey[] =>
+  keys.toSorted(
+    (a, b) => Number(b.slot === slot) - Number(a.slot === slot) || b.enrolledAtMs - a.enrolledAtMs,
+  )
+
 export function createUsageReports(deps: UsageReportsDeps): UsageReports {
   const { ledger } = deps
   // As many as the ledger holds: a key that it drops goes with it.
@@ -131,7 +140,7 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
       return refuse('unknown-session')
     }
     if (named !== undefined && named !== session.id) return refuse('unknown-session')
-    const keys = ledger.meteringKeys(account)
+    const keys = inTurn(ledger.meteringKeys(account), session.attested?.slot)
     if (keys.length === 0) return refuse('no-key')
     const by = proven(keys, signed)
     if (by === undefined) return refuse('bad-signature')

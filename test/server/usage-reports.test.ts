@@ -1,6 +1,7 @@
 import t from 'tap'
 import { signDigest } from '../../ethereum/signature.ts'
 import { sessionQueryDigest } from '../../ethereum/typed-data.ts'
+import { createUsageReports } from '../../server/usage-reports.ts'
 import { usage } from '../accounting/books.ts'
 import { accountNamed, domain, hex, keyNamed, paymentBy } from '../accounting/vouchers.ts'
 import { newMeteringKey } from './enrolment-rig.ts'
@@ -87,6 +88,42 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
   const late = await report(evidence({ ...last, sequence: 6 }))
   t.match(late, { reason: 'session-over' })
   t.ok(ledger.knows(alice))
+})
+
+t.test('the key that signed the last report is tried first, then the newest', async (t) => {
+  const { ledger, session, alice, key: oldest, evidence } = served()
+  const newer = [1, 2, 3].map((n) => {
+    const key = newMeteringKey()
+    const publicKey = key.publicKey.toString('base64url')
+    const times = { enrolledAtMs: NOW_MS + n, expiresAtMs: NOW_MS + 86_400_000 }
+    ledger.enrol({ account: alice, publicKey, scheme: 'software', trust: 'software', ...times })
+    return key
+  })
+  const tried: number[] = []
+  /** Fresh objects, so that each one that is tried is read. */
+  const meteringKeys = () =>
+    ledger.meteringKeys(alice).map((known) => ({
+      ...known,
+      get publicKey() {
+        tried.push(known.slot)
+        return known.publicKey
+      },
+    }))
+  const reports = createUsageReports({
+    ledger: { ...ledger, meteringKeys },
+    ...{ secret: keyNamed('secret'), appAttest: () => undefined, count: () => undefined },
+    ...{ now: () => NOW_MS, wallNow: () => NOW_MS },
+  })
+  const takes = (sequence: number, by = oldest) => {
+    tried.length = 0
+    return reports.take(alice, session, evidence({ sequence }, by)).accepted && [...tried]
+  }
+  t.same(takes(1, newer[2]), [3], 'the newest')
+  t.same(takes(2), [3, 2, 1, 0], 'each one before')
+  t.same(takes(3), [0], 'it goes on')
+  t.same(takes(4, newer[2]), [0, 3], 'shown anew')
+  t.same(takes(5, newMeteringKey()), false)
+  t.equal(tried.length, 4)
 })
 
 t.test('a nonce counts for its quarter of an hour and the next', async (t) => {
