@@ -4,8 +4,8 @@ import { sessionQueryDigest } from '../../ethereum/typed-data.ts'
 import { createUsageReports } from '../../server/usage-reports.ts'
 import { usage } from '../accounting/books.ts'
 import { accountNamed, domain, hex, keyNamed, paymentBy } from '../accounting/vouchers.ts'
-import { newMeteringKey } from './enrolment-rig.ts'
-import { diskFull, NOW_MS, rig } from './payment-rig.ts'
+import { newMeteringKey, type TestKey } from './enrolment-rig.ts'
+import { diskFull, NOW_MS, rig, tariff } from './payment-rig.ts'
 import { evidenceOf, NOW_SECONDS, served } from './usage-rig.ts'
 
 t.test('a report with a payment is kept with its session, durable with the money', async (t) => {
@@ -84,6 +84,7 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
   world.nowMs += 180_000
   const last = { sequence: 5, time: NOW_SECONDS + 180 }
   t.match(await report(evidence(last)), { accepted: true }, 'the last word after the end')
+  t.equal(ledger.session(session)?.attested?.missing, 3, 'another one never came')
   world.nowMs += 1
   const late = await report(evidence({ ...last, sequence: 6 }))
   t.match(late, { reason: 'session-over' })
@@ -158,6 +159,37 @@ t.test('the query tells the nonce; the route refuses what it can not read', asyn
     throw diskFull()
   }
   t.match(await post('/v1/usage', good), { status: 503, error: { code: 'storage-unavailable' } })
+})
+
+t.test('a session whose Accept never went out has nothing to report of', async (t) => {
+  const { world, ledger, session: open, alice, nonceOf, key, post } = served()
+  const reserved = '5e'.repeat(16)
+  const place = ledger.session(open)?.place
+  if (place === undefined) throw new Error('no place')
+  const session = { id: reserved, kind: 'normal', account: alice, merchant: alice, tariff } as const
+  ledger.begin({ ...session, place, reserve: 1n, endsAtMs: world.nowMs + 1 }, world.nowMs)
+  const evidence = evidenceOf(key, reserved, nonceOf(reserved), {})
+  const answer = await post('/v1/usage', { consumer: alice, session: reserved, evidence })
+  t.same(answer.usage, { accepted: false, reason: 'unknown-session' })
+  t.match(ledger.session(reserved), { state: 'reserved', attested: undefined })
+})
+
+t.test('what is said unsigned is not held against what is signed beside it', async (t) => {
+  const counted = usage({ eventAtMs: NOW_MS, inputOctets: 40_000_000n, outputOctets: 0n })
+  const low = { inputOctets: '1', outputOctets: '0' }
+  const disputes = async (of: (key: TestKey) => TestKey) => {
+    const { world, ledger, session, key, evidence, pay } = served()
+    const place = ledger.session(session)?.place
+    if (place === undefined) throw new Error('no place')
+    world.nowMs += 1_000
+    ledger.report(session, counted, place, world.nowMs)
+    const signed = evidence({ inputOctets: 40_000_000n }, of(key))
+    const paid = await pay(paymentBy('alice', 15n, { session, usage: low, evidence: signed }))
+    t.equal(paid.status, 200)
+    return world.commits.at(-1)?.disputes.map(({ trust }) => trust)
+  }
+  t.same(await disputes((key) => key), [])
+  t.same(await disputes(newMeteringKey), ['none'], 'signed by a stranger: it is all there is')
 })
 
 t.test('an account without a key has nothing to report with', async (t) => {

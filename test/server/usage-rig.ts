@@ -40,12 +40,27 @@ export function served(trust: MeteringKey['trust'] = 'software', terms: Tariff =
       ...{ trust, enrolledAtMs: NOW_MS, expiresAtMs },
     })
   enrol(key)
-  const nonce = () => rest.reports.nonceOf(session)
+  const { nonceOf } = rest.reports
+  const nonce = () => nonceOf(session)
   const evidence = (change: Partial<UsageReport> = {}, of = key) =>
     evidenceOf(of, session, nonce(), change)
   const report = async (body: unknown) => {
     const answer = await post('/v1/usage', { consumer: alice, session, evidence: body })
     return answer.usage
   }
-  return { world, ledger, session, alice, key, enrol, nonce, evidence, report, pay, post, open }
+  return {
+    world,
+    ledger,
+    session,
+    alice,
+    key,
+    enrol,
+    nonce,
+    nonceOf,
+    evidence,
+    report,
+    pay,
+    post,
+    open,
+  }
 }
