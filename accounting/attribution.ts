@@ -16,6 +16,7 @@ import {
   orderInSessionMs,
   restartedAtMs,
   Status,
+  sentAtMs,
 } from './report.ts'
 import type { AccountingRecord, CutReason, NasPlace, Session } from './session.ts'
 import { type Tariff, withoutAllowance } from './tariff.ts'
@@ -227,6 +228,7 @@ function count(door: Door, session: Session): Attributed {
   const usage = {
     ...{ inputOctets, outputOctets, wide, sessionTimeSeconds, terminateCause },
     eventAtMs: orderInSessionMs(report, session, context.nowMs),
+    sentAtMs: sentAtMs(report, context.nowMs),
     ...(isStop && { overAtMs: endInSessionMs(report, session, context.nowMs) }),
     octetsPerSecondMax: context.octetsPerSecondMax,
     record: identityOf(report),
@@ -348,7 +350,9 @@ function endSessionsOf({ report, ledger, context }: Door): Session[] {
     const isBefore = session.startedAtMs < atMs && !isOutlived
     if (isBefore && isServedBy(session.place, report.place)) over.push(session)
   }
-  return over.flatMap(({ id, heardAtMs }) => ledger.close(id, 'nas-restarted', heardAtMs) ?? [])
+  return over.flatMap(
+    ({ id, heardAtMs }) => ledger.close(id, 'nas-restarted', heardAtMs, context.nowMs) ?? [],
+  )
 }
 
 /**

@@ -34,7 +34,7 @@ export function settle(tables: Tables, row: Row, nowMs: number): void {
     // Later than was thought when it was noted: it has been excused.
     if (atMs > nowMs) row.nextAtMs = atMs
     else if (what === 'end') passEnds(tables, row, nowMs)
-    else happen(tables, row, what, atMs)
+    else happen(tables, row, what, atMs, nowMs)
   }
 }
 
@@ -50,7 +50,13 @@ function passEnds(tables: Tables, row: Row, nowMs: number): void {
   put(tables, row, session)
 }
 
-function happen(tables: Tables, row: Row, what: Exclude<TimedEvent, 'end'>, atMs: number): void {
+function happen(
+  tables: Tables,
+  row: Row,
+  what: Exclude<TimedEvent, 'end'>,
+  atMs: number,
+  nowMs: number,
+): void {
   const { session } = row
   switch (what) {
     case 'judge':
@@ -63,15 +69,15 @@ function happen(tables: Tables, row: Row, what: Exclude<TimedEvent, 'end'>, atMs
       endArrears(tables, row, atMs)
       return
     case 'silence':
-      closeRow(tables, row, 'interims-missed', session.heardAtMs)
+      closeRow(tables, row, 'interims-missed', session.heardAtMs, nowMs)
       // Nobody has asked its NAS yet to put it off.
       if (session.state !== 'disconnecting') tables.silent.add(row)
       return
     case 'timeout':
-      closeRow(tables, row, 'session-timeout', timedOutAtMs(session))
+      closeRow(tables, row, 'session-timeout', timedOutAtMs(session), nowMs)
       return
     case 'gone':
-      closeRow(tables, row, 'disconnected', billedUntilMs(session))
+      closeRow(tables, row, 'disconnected', billedUntilMs(session), nowMs)
       return
     case 'abandon':
       closeRow(tables, row, 'abandoned', atMs)
@@ -237,13 +243,23 @@ export function cutRow(tables: Tables, row: Row, reason: CutReason, atMs: number
   putAccount(tables, book, { cuts: book.account.cuts + 1, lastCutAtMs: atMs })
 }
 
-/** Ends it; what it owes beyond its credit and its account's stays as a debt. */
-export function closeRow(tables: Tables, row: Row, why: SessionEnd, atMs: number): Session {
+/**
+ * Ends it; what it owes beyond its credit and its account's stays as a debt. `nowMs`: when that is
+ * known, where it is later.
+ */
+export function closeRow(
+  tables: Tables,
+  row: Row,
+  why: SessionEnd,
+  atMs: number,
+  nowMs = atMs,
+): Session {
   const before = row.session
   // Where the Accept never went out, nothing was served.
   const endedAtMs = why === 'abandoned' ? before.startedAtMs : Math.max(before.startedAtMs, atMs)
   const state = stateAfter(before.state, 'ended')
-  const session = { ...before, state, endedAtMs, endedBy: why, endsOwed: [], volumeDue: undefined }
+  const end = { state, endedAtMs, closedAtMs: nowMs, endedBy: why }
+  const session = { ...before, ...end, endsOwed: [], volumeDue: undefined }
   tables.overdue.delete(row)
   tables.recovered.delete(row)
   tables.cut.delete(row)

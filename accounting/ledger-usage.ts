@@ -71,6 +71,12 @@ function isKnownAgain(row: Row, record: string): boolean {
   return false
 }
 
+/**
+ * By our own clock, since the stamp of a NAS whose clock is wrong says nothing of when the device
+ * spoke. Acct-Delay-Time has whole seconds (RFC 2866 §5.2): it may be up to one older.
+ */
+const isMadeAfter = ({ sentAtMs }: Usage, atMs: number): boolean => sentAtMs - 1_000 >= atMs
+
 /** Folds a record; its session is brought up to the time first. */
 export function report(
   tables: Tables,
@@ -107,7 +113,7 @@ export function report(
   }
   const { attested } = row.session
   // More than was signed may have flowed since; less, in a record made after that, can't be.
-  if (attested !== undefined && usage.eventAtMs >= attested.atMs && !older) {
+  if (attested !== undefined && isMadeAfter(usage, attested.atMs) && !older) {
     const counted = octetsOf(row.session)
     if (counted < attested.inputOctets + attested.outputOctets) {
       reconcile(tables, row, counted, nowMs)
@@ -130,7 +136,7 @@ export function stop(
   if (outcome !== 'counted') return outcome
   put(tables, row, { ...row.session, terminateCause: usage.terminateCause })
   const overAtMs = usage.overAtMs ?? usage.eventAtMs
-  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(overAtMs, heardAtMs)))
+  closeRow(tables, row, 'stopped', Math.min(nowMs, Math.max(overAtMs, heardAtMs)), nowMs)
   return outcome
 }
 

@@ -34,6 +34,8 @@ import type { Tariff } from './tariff.ts'
 export interface Usage {
   /** By the clock of its NAS: the order of a session's records. */
   readonly eventAtMs: number
+  /** By our own clock: when its NAS first sent it, which tells what it can speak of. */
+  readonly sentAtMs: number
   /** Of a Stop, by our own clock: when the session was over; absent: at eventAtMs. */
   readonly overAtMs?: number
   readonly inputOctets: bigint | undefined
@@ -176,8 +178,11 @@ export interface Ledger {
   report(id: string, usage: Usage, place: NasPlace, nowMs: number): 'counted' | 'duplicate' | 'late'
   /** Folds a Stop's last counters and closes. */
   stop(id: string, usage: Usage, place: NasPlace, nowMs: number): 'counted' | 'duplicate' | 'late'
-  /** Ends a session that is open, at a time not before its start; undefined where none is. */
-  close(id: string, why: SessionEnd, atMs: number): Session | undefined
+  /**
+   * Ends a session that is open, at a time not before its start; undefined where none is. `nowMs`:
+   * the time of day, where the end was before it.
+   */
+  close(id: string, why: SessionEnd, atMs: number, nowMs?: number): Session | undefined
   record(record: AccountingRecord): void
   /** Takes a strictly higher voucher; undefined: not higher. */
   pay(voucher: CheckedVoucher, session: string | undefined, nowMs: number): Credited | undefined
@@ -285,9 +290,9 @@ export function createLedger(options: LedgerOptions): Ledger {
       const row = tables.rows.get(id)
       return row === undefined ? 'late' : stop(tables, row, usage, place, nowMs)
     },
-    close(id, why, atMs) {
+    close(id, why, atMs, nowMs) {
       const row = openAt(id, atMs)
-      return row === undefined ? undefined : closeRow(tables, row, why, atMs)
+      return row === undefined ? undefined : closeRow(tables, row, why, atMs, nowMs)
     },
     record(record) {
       tables.logs.records.push(record)

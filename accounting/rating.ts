@@ -147,6 +147,21 @@ export function barsFromMs(session: Session): number {
   return endedAtMs + tariff.intervalMs + tariff.graceMs
 }
 
+/** A device asks every interval, may have to show its key anew first, and packets get lost. */
+const LAST_REPORT_INTERVALS = 3
+const LAST_REPORT_MIN_MS = 60_000
+
+/**
+ * Until when the last report of an ended session may come, Unix ms. The device can't know that it
+ * is over before the books close it: by silence, minutes after the last that was heard of it.
+ */
+export function lastReportUntilMs({ endedAtMs, closedAtMs, heardAtMs, tariff }: Session): number {
+  const { intervalMs, graceMs } = tariff
+  if (endedAtMs === undefined) return Number.POSITIVE_INFINITY
+  if (closedAtMs === undefined) return Math.max(endedAtMs, heardAtMs) + intervalMs + graceMs
+  return closedAtMs + Math.max(LAST_REPORT_INTERVALS * intervalMs, LAST_REPORT_MIN_MS) + graceMs
+}
+
 /**
  * What a session may have of its account's unassigned credit: its time to the end of the running
  * interval, and no more volume than that of the intervals begun. Nobody asked the device: what its

@@ -87,6 +87,8 @@ export interface Session {
   readonly endsAtMs: number
   /** Billing stops here; undefined while it runs. */
   readonly endedAtMs: number | undefined
+  /** When the books closed it, by silence long after that; absent in older ones. */
+  readonly closedAtMs: number | undefined
   readonly endedBy: SessionEnd | undefined
   readonly terminateCause: number | undefined
   /** Vouchers credited to it. */

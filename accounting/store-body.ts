@@ -122,6 +122,7 @@ const ABSENT: Readonly<Record<Optional, undefined>> = {
   account: undefined,
   continues: undefined,
   endedAtMs: undefined,
+  closedAtMs: undefined,
   endedBy: undefined,
   terminateCause: undefined,
   volumeDue: undefined,

@@ -22,6 +22,7 @@ const sameFacts = (a: Session, b: Session): boolean =>
   a.cutAtMs === b.cutAtMs &&
   a.cutReason === b.cutReason &&
   a.endedAtMs === b.endedAtMs &&
+  a.closedAtMs === b.closedAtMs &&
   a.endedBy === b.endedBy &&
   a.terminateCause === b.terminateCause &&
   a.startedAtMs === b.startedAtMs &&

@@ -7,7 +7,7 @@
 // A report is bound to one operator and account by its session's id, 128 random bits that the
 // operator gave: whoever checks takes the metering key of the account that the session is of.
 
-import { createHash, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { octetsOf } from './evidence.ts'
 import { signatureHolds } from './p256.ts'
 
@@ -26,9 +26,6 @@ const AT = { session: 1, sequence: 17, time: 21, input: 25, output: 33, nonce: 4
 
 /** Of App Attest: CBOR of a DER signature (72 at most) and 37 octets of authenticator data. */
 const ASSERTION_BYTES_MAX = 144
-/** A report's evidence in JSON stays below this in either form. */
-export const REPORT_EVIDENCE_CHARACTERS_MAX = 299
-
 /** How far a device's clock may be from ours. */
 export const CLOCK_SKEW_SECONDS = 60
 
@@ -66,10 +63,6 @@ export type LastReport = Pick<UsageReport, 'sequence' | 'time' | 'inputOctets' |
 
 /** Why a report is refused. Closed: used in answers, log and metrics. */
 export type ReportRefusal =
-  /** Not of this form. */
-  | 'malformed'
-  /** The metering key did not sign it. */
-  | 'bad-signature'
   /** It speaks of a nonce that this session was not given, or no longer has. */
   | 'wrong-nonce'
   /** This sequence, or a later one, was there already. */
@@ -82,18 +75,13 @@ export type ReportRefusal =
 export type ReportVerdict =
   | {
       readonly ok: true
-      readonly report: UsageReport
       /** How many reports before it never came: a fact, no reason to refuse. */
       readonly gap: number
     }
   | { readonly ok: false; readonly reason: ReportRefusal }
 
-/** Whether a report's proof is the metering key's. */
-export type ProofCheck = (signed: SignedReport) => boolean
-
 /** What the server knows when a report comes in. */
 export interface ExpectedReport {
-  readonly isProven: ProofCheck
   /** The nonces that the session's next report may speak of: receipts may be lost on their way. */
   readonly nonces: readonly Uint8Array[]
   readonly nowSeconds: number
@@ -120,9 +108,6 @@ export function encodeReport(report: UsageReport): Buffer {
 
 /** What ECDSA with SHA-256 is over. */
 export const reportMessage = (octets: Buffer): Buffer => Buffer.concat([LABEL, octets])
-
-/** SHA-256 of that, for signers that take a hash: TPM2_Sign, and App Attest's clientDataHash. */
-export const reportHash = (message: Buffer): Buffer => createHash('sha256').update(message).digest()
 
 /** The evidence of a report; `octets` are those of encodeReport. */
 export function reportEvidence(
@@ -166,17 +151,14 @@ export function readReport(evidence: unknown): SignedReport | undefined {
  * For a metering key that signs itself: TPM, Android, PSA, software. A key of App Attest asserts
  * instead: app-attest.ts, over the octets of `message`.
  */
-export const signedBy =
-  (meteringKey: KeyObject): ProofCheck =>
-  ({ message, proof }) =>
-    proof.form === 'signature' && signatureHolds(meteringKey, message, proof.octets)
+export const isSignedBy = (meteringKey: KeyObject, { message, proof }: SignedReport): boolean =>
+  proof.form === 'signature' && signatureHolds(meteringKey, message, proof.octets)
 
 function problemOf(
-  { report }: SignedReport,
+  report: UsageReport,
   last: LastReport | undefined,
-  expected: ExpectedReport,
+  { nonces, nowSeconds }: ExpectedReport,
 ): ReportRefusal | undefined {
-  const { nonces, nowSeconds } = expected
   if (!nonces.some((nonce) => report.nonce.equals(nonce))) return 'wrong-nonce'
   if (last !== undefined) {
     if (report.sequence <= last.sequence) return 'replayed'
@@ -189,17 +171,16 @@ function problemOf(
   return Math.abs(report.time - nowSeconds) > CLOCK_SKEW_SECONDS ? 'clock-skew' : undefined
 }
 
-/** `signed` is what readReport gave; `last` the last report of its session that was taken. */
+/**
+ * A report whose proof holds: that is shown first, so that whoever can't sign learns nothing of the
+ * session. `last`: the last report of its session that was taken.
+ */
 export function checkReport(
-  signed: SignedReport | undefined,
+  report: UsageReport,
   last: LastReport | undefined,
   expected: ExpectedReport,
 ): ReportVerdict {
-  if (signed === undefined) return { ok: false, reason: 'malformed' }
-  // Before all else: whoever can't sign learns nothing of the session.
-  if (!expected.isProven(signed)) return { ok: false, reason: 'bad-signature' }
-  const reason = problemOf(signed, last, expected)
+  const reason = problemOf(report, last, expected)
   if (reason !== undefined) return { ok: false, reason }
-  const { report } = signed
-  return { ok: true, report, gap: report.sequence - 1 - (last?.sequence ?? 0) }
+  return { ok: true, gap: report.sequence - 1 - (last?.sequence ?? 0) }
 }

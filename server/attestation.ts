@@ -105,14 +105,13 @@ function notTaken(scheme: string): Refused {
   return refused('unsupported', `this operator does not take ${scheme}: it has no ${section}`)
 }
 
-/** The first step of a scheme that has two. */
-export function beginKey(
+/** The first step of a key in a TPM, the one scheme that has two. */
+export function beginTpmKey(
   verifiers: Verifiers,
-  scheme: string,
   request: unknown,
   expected: Expected,
 ): TpmBegun | Refused {
-  return verifiers.get(scheme)?.begin?.(request, expected) ?? notTaken(scheme)
+  return verifiers.get('tpm')?.begin?.(request, expected) ?? notTaken('tpm')
 }
 
 /** Asks the scheme's verifier; the key it speaks of must be the one that is to be enrolled. */

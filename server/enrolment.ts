@@ -15,7 +15,7 @@ import type { Mirror } from '../chain/mirror.ts'
 import type { Address } from '../ethereum/address.ts'
 import { recoverAddress } from '../ethereum/signature.ts'
 import { meteringKeyDigest } from '../ethereum/typed-data.ts'
-import { beginKey, isKnownScheme, showKey, type Verifiers } from './attestation.ts'
+import { beginTpmKey, isKnownScheme, showKey, type Verifiers } from './attestation.ts'
 import type { Log } from './log.ts'
 import type { TpmBegun } from './tpm-enrolment.ts'
 
@@ -144,7 +144,7 @@ export function createEnrolment(deps: EnrolmentDeps): Enrolment {
   /** Nothing is kept of it: the nonce stays good for every scheme. */
   function beginTpm(consumer: Address, given: Challenge, request: unknown) {
     const nonce = Buffer.from(given.nonce, 'base64url')
-    const begun = beginKey(deps.verifiers, 'tpm', request, {
+    const begun = beginTpmKey(deps.verifiers, request, {
       challenge: challengeOf(nonce, consumer, domain.operator),
       nowSeconds: Math.floor(deps.wallNow() / 1_000),
     })

@@ -5,23 +5,28 @@
 
 import { createHmac, type KeyObject } from 'node:crypto'
 import type { Ledger } from '../accounting/ledger.ts'
-import type { MeteringKey, Session, Trust } from '../accounting/session.ts'
+import { lastReportUntilMs } from '../accounting/rating.ts'
+import type { MeteringKey, Trust } from '../accounting/session.ts'
 import { type AppAttestPolicy, verifyAssertion } from '../attestation/app-attest.ts'
 import { publicKeyOf } from '../attestation/p256.ts'
 import {
   checkReport,
+  isSignedBy,
   REPORT_NONCE_BYTES,
   type ReportRefusal,
   readReport,
   type SignedReport,
-  signedBy,
 } from '../attestation/usage-report.ts'
 import type { Address } from '../ethereum/address.ts'
 
 /** Why a report counts for nothing. Closed: used in answers and metrics. */
 export type UsageRefusal =
   | ReportRefusal
-  /** The account has enrolled no key, or none that signed this. */
+  /** Not of the form of a report. */
+  | 'malformed'
+  /** None of the account's keys has signed it. */
+  | 'bad-signature'
+  /** The account has enrolled no key. */
   | 'no-key'
   /** The key must be shown anew first. */
   | 'key-expired'
@@ -78,6 +83,15 @@ const refuse = (reason: UsageRefusal, nonce?: string): UsageAnswer => ({
   ...(nonce !== undefined && { nonce }),
 })
 
+/**
+ * The one that signed the session's last report, then the newest first: a device that has shown its
+ * key anew uses that, and a key that is tried costs as much as one that has signed.
+ */
+const inTurn = (keys: readonly MeteringKey[], slot: number | undefined): MeteringKey[] =>
+  keys.toSorted(
+    (a, b) => Number(b.slot === slot) - Number(a.slot === slot) || b.enrolledAtMs - a.enrolledAtMs,
+  )
+
 export function createUsageReports(deps: UsageReportsDeps): UsageReports {
   const { ledger } = deps
   // As many as the ledger holds: a key that it drops goes with it.
@@ -94,7 +108,7 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
     const known = keyObjects.get(key) ?? publicKeyOf(Buffer.from(key.publicKey, 'base64url'))
     if (known === undefined) return false
     keyObjects.set(key, known)
-    return signedBy(known)(signed)
+    return isSignedBy(known, signed)
   }
 
   /** Whose proof it is; keys of App Attest make assertions, all others sign, and none does both. */
@@ -126,18 +140,17 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
       return refuse('unknown-session')
     }
     if (named !== undefined && named !== session.id) return refuse('unknown-session')
-    const keys = ledger.meteringKeys(account)
+    const keys = inTurn(ledger.meteringKeys(account), session.attested?.slot)
     if (keys.length === 0) return refuse('no-key')
     const by = proven(keys, signed)
     if (by === undefined) return refuse('bad-signature')
     const { key, counter } = by
     const nonce = nonceOf(session.id)
     if (counter === 'not above') return refuse('counter', nonce)
-    if (isLongOver(session, deps.now())) return refuse('session-over')
+    if (deps.now() > lastReportUntilMs(session)) return refuse('session-over')
     if (key.expiresAtMs <= deps.wallNow()) return refuse('key-expired', nonce)
     const last = session.attested
-    const verdict = checkReport(signed, last, {
-      isProven: () => true,
+    const verdict = checkReport(report, last, {
       nonces: [nonceAt(session.id, period()), nonceAt(session.id, period() - 1)],
       nowSeconds: Math.floor(deps.wallNow() / 1_000),
     })
@@ -163,13 +176,4 @@ export function createUsageReports(deps: UsageReportsDeps): UsageReports {
       return answer
     },
   }
-}
-
-/**
- * Its last report may come with the last payment, not when its figures are long settled: since the
- * last record, which may tell of the end late.
- */
-function isLongOver({ endedAtMs, heardAtMs, tariff }: Session, nowMs: number): boolean {
-  if (endedAtMs === undefined) return false
-  return nowMs > Math.max(endedAtMs, heardAtMs) + tariff.intervalMs + tariff.graceMs
 }

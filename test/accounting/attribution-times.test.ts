@@ -1,4 +1,5 @@
-import { accept, type Case, NOON_S, playCases, start, stop60 } from './attribution-rig.ts'
+import t from 'tap'
+import { accept, type Case, NOON_S, playCases, start, stop60, world } from './attribution-rig.ts'
 
 // When it was: repetitions, delays, clocks that are wrong, records that overtook each other, and a
 // NAS that starts anew.
@@ -144,3 +145,16 @@ const CASES: readonly Case[] = [
 ]
 
 playCases(CASES)
+
+t.test(
+  'what an Accounting-On ends is over when last heard, and closed when it comes',
+  async (t) => {
+    const books = world()
+    const on = { at: 55, do: 'on', id: 'boot', station: '' } as const
+    const told = { at: 10, do: 'interim', class: 'A', octets: 1, time: 10 } as const
+    for (const step of [accept, told, on]) books.play(step)
+    const at = (seconds: number) => (NOON_S + seconds) * 1_000
+    const end = { endedBy: 'nas-restarted', endedAtMs: at(10), closedAtMs: at(55) }
+    t.match(books.session('A'), end)
+  },
+)

@@ -41,7 +41,13 @@ export const newSession = (n: number, change: Partial<NewSession> = {}): NewSess
 })
 
 export const usage = (change: Partial<Usage> = {}): Usage => ({
-  ...{ eventAtMs: 0, inputOctets: undefined, outputOctets: undefined, wide: false },
+  ...{
+    eventAtMs: 0,
+    sentAtMs: change.eventAtMs ?? 0,
+    inputOctets: undefined,
+    outputOctets: undefined,
+    wide: false,
+  },
   ...{ sessionTimeSeconds: undefined, terminateCause: undefined, record: `${change.eventAtMs}` },
   octetsPerSecondMax: 125_000_000n,
   ...change,

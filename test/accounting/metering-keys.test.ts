@@ -92,6 +92,33 @@ t.test('whatever the key is worth', async (t) => {
   t.same(after('nas 20, device 10, device 11', 'software').expiries, [DAY, 0])
 })
 
+t.test(
+  'a reconnect that only its access point speaks of: nothing counts against anybody',
+  async (t) => {
+    const { ledger } = after('nas 1')
+    const start = newSession(2, { kind: 'pmksa' })
+    ledger.beginByStart(start, idOf(1), MINUTE)
+    const counts = (how: 'report' | 'stop', megabytes: bigint, atMs: number) =>
+      ledger[how](
+        idOf(2),
+        usage({ eventAtMs: atMs, inputOctets: 0n, outputOctets: megabytes * MB }),
+        placeAt(),
+        atMs,
+      )
+    counts('report', 0n, MINUTE)
+    counts('stop', 20n, 2 * MINUTE)
+    const report = { sequence: 1, time: 180, missing: 0, inputOctets: 0n, outputOctets: 10n * MB }
+    ledger.attest(idOf(2), { ...report, trust: 'hardware', slot: 1 }, 3 * MINUTE)
+    t.match(ledger.session(idOf(2)), {
+      kind: 'pmksa',
+      disputed: true,
+      attested: { disagrees: true },
+    })
+    t.equal(ledger.account(accountOf(1))?.disagreements, 0)
+    t.same(expiriesOf(ledger), [DAY, DAY])
+  },
+)
+
 t.test('once a session: what is shown anew counts', async (t) => {
   const { ledger } = after('nas 20, device 10, device 11')
   const key = ledger.meteringKeys(accountOf(1)).find(({ slot }) => slot === 1)

@@ -82,6 +82,7 @@ export const anySession = (n: number): fc.Arbitrary<Session> =>
     startedAtMs: anyTime,
     endsAtMs: anyTime,
     endedAtMs: orUndefined(anyTime),
+    closedAtMs: orUndefined(anyTime),
     endedBy: orUndefined(fc.constantFrom('stopped', 'replaced', 'abandoned')),
     terminateCause: orUndefined(anyCount),
     credit: anyAmount,

@@ -76,6 +76,7 @@ export function sessionNumber(n: number, over: Partial<Session> = {}): Session {
     startedAtMs: NOON + n,
     endsAtMs: NOON + n + 3_600_000,
     endedAtMs: undefined,
+    closedAtMs: undefined,
     endedBy: undefined,
     terminateCause: undefined,
     credit: 0n,

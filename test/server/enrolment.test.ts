@@ -92,6 +92,42 @@ t.test('each refusal has its code, and a refused try enrols nothing', async (t) 
   t.match(await challenge(accountNamed('carol')), { status: 404 })
 })
 
+t.test('evidence is measured before anybody verifies it', async (t) => {
+  const { publicKey } = newMeteringKey()
+  let asked = 0
+  const verify = () => {
+    asked += 1
+    return { ok: true as const, publicKey, facts: {} }
+  }
+  const verifiers = new Map([['chip', { trust: 'hardware' as const, verify }]])
+  const expected = { challenge: Buffer.alloc(32), nowSeconds: 1, publicKey }
+  // With its quotes it is 65,536 characters of JSON.
+  t.match(await showKey(verifiers, 'chip', 'x'.repeat(65_534), expected), { ok: true })
+  const longer = await showKey(verifiers, 'chip', 'x'.repeat(65_535), expected)
+  t.match(longer, { ok: false, reason: 'malformed', detail: /at most 65536/ })
+  t.equal(asked, 1)
+})
+
+t.test('of nonces there are 10,000: who asks for more takes the oldest away', async (t) => {
+  const { enrolment, world } = await enrolmentRig(t)
+  const accounts = Array.from(
+    { length: 10_001 },
+    (_, n) => `0x${n.toString(16).padStart(40, '0')}` as Address,
+  )
+  const nonceOf = (n: number) => {
+    const answer = enrolment.challenge({ consumer: accounts[n] })
+    return 'nonce' in answer ? answer.nonce : answer.refusal
+  }
+  for (const account of accounts) world.depositors.add(account)
+  const [first, second] = [nonceOf(0), nonceOf(1)]
+  for (let n = 2; n < 10_000; n++) nonceOf(n)
+  t.equal(nonceOf(0), first, 'all have room')
+  nonceOf(10_000)
+  t.equal(nonceOf(1), second)
+  t.not(nonceOf(0), first, 'the oldest is gone')
+  t.not(nonceOf(1), second, 'and this one for it')
+})
+
 t.test('evidence for another key is a mismatch, whatever the scheme', async (t) => {
   const [key, another] = [newMeteringKey(), newMeteringKey()]
   const shown = { ok: true as const, publicKey: another.publicKey, facts: {} }

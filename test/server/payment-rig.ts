@@ -4,7 +4,7 @@ import fastify, { type InjectOptions } from 'fastify'
 import { createLedger } from '../../accounting/ledger.ts'
 import type { Changes } from '../../accounting/session.ts'
 import { StorageError } from '../../accounting/storage.ts'
-import { priceTariff, reserveOf } from '../../accounting/tariff.ts'
+import { priceTariff, reserveOf, type Tariff } from '../../accounting/tariff.ts'
 import type { AppAttestPolicy } from '../../attestation/app-attest.ts'
 import type { Channel } from '../../chain/mirror-state.ts'
 import type { Address } from '../../ethereum/address.ts'
@@ -136,7 +136,7 @@ export function rig() {
       return account
     },
     /** Opens a session as an Access-Accept does. */
-    open(name: string, n = 1): string {
+    open(name: string, n = 1, terms: Tariff = tariff): string {
       const account = accountNamed(name)
       if (!ledger.knows(account)) ledger.meet(account)
       const id = keyNamed(`session ${name} ${n}`).toString('hex', 0, 16)
@@ -145,8 +145,9 @@ export function rig() {
         ...{ nasPort: n, callingStationId: `02-00-00-00-00-${n}-${name}`, calledStationId: '' },
         ...{ acctSessionId: '', acctMultiSessionId: '' },
       }
-      const terms = { tariff, reserve: reserveOf(tariff), endsAtMs: world.nowMs + 3_600_000 }
-      ledger.begin({ id, kind: 'normal', account, merchant, place, ...terms }, world.nowMs)
+      const limits = { reserve: reserveOf(terms), endsAtMs: world.nowMs + 3_600_000 }
+      const session = { id, kind: 'normal', account, merchant, place, tariff: terms } as const
+      ledger.begin({ ...session, ...limits }, world.nowMs)
       ledger.confirm(id, world.nowMs)
       return id
     },

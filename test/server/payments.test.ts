@@ -266,7 +266,8 @@ t.test('the device’s usage is held against the NAS’s, of a paid voucher only
   const place = ledger.session(session)?.place
   if (place === undefined) throw new Error('no session')
   const accounted = {
-    ...{ eventAtMs: NOW_MS, inputOctets: 40_000_000n, outputOctets: 0n, wide: false },
+    ...{ eventAtMs: NOW_MS, sentAtMs: NOW_MS, inputOctets: 40_000_000n, outputOctets: 0n },
+    wide: false,
     ...{ sessionTimeSeconds: 1, terminateCause: undefined, record: 'first' },
     octetsPerSecondMax: 10n ** 9n,
   }

@@ -1,51 +1,12 @@
 import t from 'tap'
-import type { MeteringKey } from '../../accounting/session.ts'
-import {
-  encodeReport,
-  reportEvidence,
-  reportMessage,
-  type UsageReport,
-} from '../../attestation/usage-report.ts'
 import { signDigest } from '../../ethereum/signature.ts'
 import { sessionQueryDigest } from '../../ethereum/typed-data.ts'
+import { createUsageReports } from '../../server/usage-reports.ts'
 import { usage } from '../accounting/books.ts'
 import { accountNamed, domain, hex, keyNamed, paymentBy } from '../accounting/vouchers.ts'
-import { newMeteringKey, signP256, type TestKey } from './enrolment-rig.ts'
-import { diskFull, NOW_MS, rig } from './payment-rig.ts'
-
-const NOW_SECONDS = NOW_MS / 1_000
-
-/** What a device sends: by its own meter, with anything replaced. */
-function evidenceOf(key: TestKey, session: string, nonce: string, change: Partial<UsageReport>) {
-  const octets = encodeReport({
-    ...{ session, sequence: 1, time: NOW_SECONDS, inputOctets: 100n, outputOctets: 900n },
-    nonce: Buffer.from(nonce, 'base64url'),
-    ...change,
-  })
-  return reportEvidence(octets, { form: 'signature', octets: signP256(key, reportMessage(octets)) })
-}
-
-/** Alice, with a session and a key of that trust; and how she reports. */
-function served(trust: MeteringKey['trust'] = 'software') {
-  const { world, ledger, open, deposit, pay, post, ...rest } = rig()
-  const alice = deposit('alice', 1_000n)
-  const session = open('alice')
-  const key = newMeteringKey()
-  const enrol = (of: TestKey, expiresAtMs = NOW_MS + 86_400_000) =>
-    ledger.enrol({
-      ...{ account: alice, publicKey: of.publicKey.toString('base64url'), scheme: 'software' },
-      ...{ trust, enrolledAtMs: NOW_MS, expiresAtMs },
-    })
-  enrol(key)
-  const nonce = () => rest.reports.nonceOf(session)
-  const evidence = (change: Partial<UsageReport> = {}, of = key) =>
-    evidenceOf(of, session, nonce(), change)
-  const report = async (body: unknown) => {
-    const answer = await post('/v1/usage', { consumer: alice, session, evidence: body })
-    return answer.usage
-  }
-  return { world, ledger, session, alice, key, enrol, nonce, evidence, report, pay, post, open }
-}
+import { newMeteringKey, type TestKey } from './enrolment-rig.ts'
+import { diskFull, NOW_MS, rig, tariff } from './payment-rig.ts'
+import { evidenceOf, NOW_SECONDS, served } from './usage-rig.ts'
 
 t.test('a report with a payment is kept with its session, durable with the money', async (t) => {
   const { world, ledger, session, nonce, evidence, pay } = served('hardware')
@@ -93,6 +54,7 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
   const old = newMeteringKey()
   enrol(old, NOW_MS)
   const far = NOW_SECONDS + 61
+  const stranger = newMeteringKey()
   const cases: [name: string, body: unknown, reason: string, hasNonce: boolean][] = [
     ['the same again', evidence({ sequence: 3 }), 'replayed', true],
     ['an earlier one', evidence({ sequence: 2 }), 'replayed', true],
@@ -100,7 +62,8 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
     ['less down', evidence({ sequence: 4, outputOctets: 899n }), 'rolled-back', true],
     ['ahead', evidence({ sequence: 4, time: far }), 'clock-skew', true],
     ['another nonce', evidence({ sequence: 4, nonce: Buffer.alloc(16) }), 'wrong-nonce', true],
-    ['by a stranger', evidence({ sequence: 4 }, newMeteringKey()), 'bad-signature', false],
+    ['by a stranger', evidence({ sequence: 4 }, stranger), 'bad-signature', false],
+    ['by a stranger, the same again', evidence({ sequence: 3 }, stranger), 'bad-signature', false],
     ['by an old key', evidence({ sequence: 4 }, old), 'key-expired', true],
     ['no report', { report: 'AAAA' }, 'malformed', false],
     ['no object', 7, 'malformed', false],
@@ -118,13 +81,50 @@ t.test('reports alone: each refusal, and what they leave', async (t) => {
     cases.map(([, , reason]) => reason),
   )
   ledger.close(session, 'stopped', NOW_MS)
-  world.nowMs += 60_000
-  const last = { sequence: 5, time: NOW_SECONDS + 60 }
+  world.nowMs += 180_000
+  const last = { sequence: 5, time: NOW_SECONDS + 180 }
   t.match(await report(evidence(last)), { accepted: true }, 'the last word after the end')
+  t.equal(ledger.session(session)?.attested?.missing, 3, 'another one never came')
   world.nowMs += 1
   const late = await report(evidence({ ...last, sequence: 6 }))
   t.match(late, { reason: 'session-over' })
   t.ok(ledger.knows(alice))
+})
+
+t.test('the key that signed the last report is tried first, then the newest', async (t) => {
+  const { ledger, session, alice, key: oldest, evidence } = served()
+  const newer = [1, 2, 3].map((n) => {
+    const key = newMeteringKey()
+    const publicKey = key.publicKey.toString('base64url')
+    const times = { enrolledAtMs: NOW_MS + n, expiresAtMs: NOW_MS + 86_400_000 }
+    ledger.enrol({ account: alice, publicKey, scheme: 'software', trust: 'software', ...times })
+    return key
+  })
+  const tried: number[] = []
+  /** Fresh objects, so that each one that is tried is read. */
+  const meteringKeys = () =>
+    ledger.meteringKeys(alice).map((known) => ({
+      ...known,
+      get publicKey() {
+        tried.push(known.slot)
+        return known.publicKey
+      },
+    }))
+  const reports = createUsageReports({
+    ledger: { ...ledger, meteringKeys },
+    ...{ secret: keyNamed('secret'), appAttest: () => undefined, count: () => undefined },
+    ...{ now: () => NOW_MS, wallNow: () => NOW_MS },
+  })
+  const takes = (sequence: number, by = oldest) => {
+    tried.length = 0
+    return reports.take(alice, session, evidence({ sequence }, by)).accepted && [...tried]
+  }
+  t.same(takes(1, newer[2]), [3], 'the newest')
+  t.same(takes(2), [3, 2, 1, 0], 'each one before')
+  t.same(takes(3), [0], 'it goes on')
+  t.same(takes(4, newer[2]), [0, 3], 'shown anew')
+  t.same(takes(5, newMeteringKey()), false)
+  t.equal(tried.length, 4)
 })
 
 t.test('a nonce counts for its quarter of an hour and the next', async (t) => {
@@ -159,6 +159,37 @@ t.test('the query tells the nonce; the route refuses what it can not read', asyn
     throw diskFull()
   }
   t.match(await post('/v1/usage', good), { status: 503, error: { code: 'storage-unavailable' } })
+})
+
+t.test('a session whose Accept never went out has nothing to report of', async (t) => {
+  const { world, ledger, session: open, alice, nonceOf, key, post } = served()
+  const reserved = '5e'.repeat(16)
+  const place = ledger.session(open)?.place
+  if (place === undefined) throw new Error('no place')
+  const session = { id: reserved, kind: 'normal', account: alice, merchant: alice, tariff } as const
+  ledger.begin({ ...session, place, reserve: 1n, endsAtMs: world.nowMs + 1 }, world.nowMs)
+  const evidence = evidenceOf(key, reserved, nonceOf(reserved), {})
+  const answer = await post('/v1/usage', { consumer: alice, session: reserved, evidence })
+  t.same(answer.usage, { accepted: false, reason: 'unknown-session' })
+  t.match(ledger.session(reserved), { state: 'reserved', attested: undefined })
+})
+
+t.test('what is said unsigned is not held against what is signed beside it', async (t) => {
+  const counted = usage({ eventAtMs: NOW_MS, inputOctets: 40_000_000n, outputOctets: 0n })
+  const low = { inputOctets: '1', outputOctets: '0' }
+  const disputes = async (of: (key: TestKey) => TestKey) => {
+    const { world, ledger, session, key, evidence, pay } = served()
+    const place = ledger.session(session)?.place
+    if (place === undefined) throw new Error('no place')
+    world.nowMs += 1_000
+    ledger.report(session, counted, place, world.nowMs)
+    const signed = evidence({ inputOctets: 40_000_000n }, of(key))
+    const paid = await pay(paymentBy('alice', 15n, { session, usage: low, evidence: signed }))
+    t.equal(paid.status, 200)
+    return world.commits.at(-1)?.disputes.map(({ trust }) => trust)
+  }
+  t.same(await disputes((key) => key), [])
+  t.same(await disputes(newMeteringKey), ['none'], 'signed by a stranger: it is all there is')
 })
 
 t.test('an account without a key has nothing to report with', async (t) => {
@@ -218,9 +249,9 @@ t.test('a Stop that its access point holds back leaves the device its last word'
   const late = usage({ eventAtMs: NOW_MS + 10_000, outputOctets: 5_000_000n })
   ledger.stop(session, late, place, world.nowMs)
   t.match(ledger.session(session), { state: 'closed', endedAtMs: NOW_MS + 10_000 })
-  world.nowMs += 60_000
-  t.match(await report(evidence({ time: NOW_SECONDS + 160 })), { accepted: true })
+  world.nowMs += 180_000
+  t.match(await report(evidence({ time: NOW_SECONDS + 280 })), { accepted: true })
   world.nowMs += 1
-  const over = evidence({ time: NOW_SECONDS + 160, sequence: 2 })
+  const over = evidence({ time: NOW_SECONDS + 280, sequence: 2 })
   t.match(await report(over), { reason: 'session-over' })
 })

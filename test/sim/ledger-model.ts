@@ -149,6 +149,7 @@ export function checkEnd(known: Mine, session: Session, nowMs: number): void {
   const { endedAtMs = Number.NaN, endedBy, startedAtMs, tariff, credit } = session
   if (session.state === 'closed') {
     must(endedAtMs >= startedAtMs && endedAtMs <= nowMs, 'end', `${known.id} ${endedBy}`)
+    must(session.closedAtMs === nowMs, 'end', `${known.id} was closed at ${session.closedAtMs}`)
     if (endedBy === 'interims-missed' || endedBy === 'nas-restarted') {
       must(endedAtMs === known.heardAtMs, 'end', `${known.id}: ${endedBy}, heard later`)
     }
@@ -166,7 +167,10 @@ export function checkEnd(known: Mine, session: Session, nowMs: number): void {
 /** A closed session stays as it is, but for what is paid of its debt. */
 export function checkClosed(known: Mine, session: Session): void {
   const { session: before } = known
-  const isSame = session.state === 'closed' && session.endedAtMs === before.endedAtMs
+  const isSame =
+    session.state === 'closed' &&
+    session.endedAtMs === before.endedAtMs &&
+    session.closedAtMs === before.closedAtMs
   must(isSame, 'reopened', `${known.id} is ${session.state}`)
   must(session.credit >= before.credit, 'reopened', `${known.id} lost credit`)
   const isPaid = session.credit === before.credit || session.credit <= owedAt(known, session, 1e15)

@@ -131,6 +131,11 @@ const mutants: readonly Mutant[] = [
     rule: /owed|escrow/,
   },
   {
+    name: 'a session that silence ends is closed in the past',
+    ...{ file: 'ledger-judge.ts', from: 'closedAtMs: nowMs', to: 'closedAtMs: atMs' },
+    rule: /was closed at/,
+  },
+  {
     name: 'a record reopens a closed session',
     file: 'lifecycle.ts',
     ...{ from: 'closed: {},', to: "closed: { paid: 'current' }," },

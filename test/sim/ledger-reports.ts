@@ -3,6 +3,7 @@
 // server/usage-reports.ts does. Chance of its own, so that nothing else is decided by it. Made by
 // ledger-devices.ts.
 
+import { lastReportUntilMs } from '../../accounting/rating.ts'
 import type { AttestedUsage } from '../../accounting/session.ts'
 import type { Address } from '../../ethereum/address.ts'
 import type { World } from './ledger-world.ts'
@@ -31,9 +32,9 @@ export function openReports(world: World) {
     if (life === undefined || life.committer.failed() !== undefined) return undefined
     if (session?.account !== account || session.state === 'reserved') return undefined
     await life.ensure(account)
-    const { attested: last, endedAtMs = Number.POSITIVE_INFINITY, tariff } = session
+    const { attested: last } = session
     if (last !== undefined && !isAfter(report, last)) return undefined
-    if (clock.nowMs > endedAtMs + tariff.intervalMs + tariff.graceMs) return undefined
+    if (clock.nowMs > lastReportUntilMs(session)) return undefined
     oracle.attest(id, report, clock.nowMs)
     return undefined
   }
