@@ -4,10 +4,11 @@
 import { resolve } from 'node:path'
 import { checksumAddress } from '../ethereum/address.ts'
 import { startAgent } from '../merchant/agent.ts'
+import { lockAgent } from '../merchant/folder.ts'
 import type { AgentLog } from '../merchant/reading.ts'
 import { readArguments } from './arguments.ts'
 import { Exit } from './exit.ts'
-import { unlockMerchant } from './merchant-folder.ts'
+import { type UnlockedMerchant, unlockMerchant } from './merchant-folder.ts'
 import type { Terminal } from './terminal.ts'
 
 export const help = `usage: datanet merchant run DIR
@@ -19,7 +20,7 @@ lines on stderr) whatever the owner should know. Only outgoing connections. Stop
 SIGTERM; an absence loses nothing: the operator must lock what is owed before it goes on.
 
 The wallet's password comes from $DATANET_PASSWORD, else it is asked for.
-Exit codes: 64 usage, 77 password, 78 DIR is damaged.
+Exit codes: 64 usage, 73 another merchant run works on DIR, 77 password, 78 DIR is damaged.
 `
 
 /** Runs until SIGINT or SIGTERM. */
@@ -27,8 +28,22 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const { words } = readArguments(args, {
     ...{ verb: 'merchant run', positionals: ['DIR'], options: {} },
   })
-  const unlocked = await unlockMerchant(resolve(words.DIR), terminal)
-  const { merchant, accountKey, node, view, api, store, sender } = unlocked
+  const directory = resolve(words.DIR)
+  const unlocked = await unlockMerchant(directory, terminal)
+  try {
+    const lock = lockAgent(directory)
+    await runAgent(unlocked, terminal)
+    lock.release()
+  } finally {
+    unlocked.close()
+  }
+  return Exit.ok
+}
+
+async function runAgent(
+  { merchant, accountKey, node, view, api, store, sender }: UnlockedMerchant,
+  terminal: Terminal,
+): Promise<void> {
   const log: AgentLog = (level, event, text, fields = {}) => {
     const time = new Date(terminal.now()).toISOString()
     terminal.err(JSON.stringify({ level, time, event, ...fields, msg: text }))
@@ -43,9 +58,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   log('info', 'started', `merchant ${shown} of operator ${operatorId}`, { account: shown })
   await stopAsked()
   await agent.stop()
-  unlocked.close()
   log('info', 'stopped', 'stopped')
-  return Exit.ok
 }
 
 function stopAsked(): Promise<void> {
