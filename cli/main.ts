@@ -4,4 +4,6 @@
 import { runCommand } from './dispatch.ts'
 import { processTerminal } from './terminal.ts'
 
-process.exitCode = await runCommand(process.argv.slice(2), processTerminal())
+const code = await runCommand(process.argv.slice(2), processTerminal())
+// Output that could not be written has set it already.
+process.exitCode ||= code

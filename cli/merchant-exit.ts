@@ -6,8 +6,12 @@ import type { Terminal } from './terminal.ts'
 export const help = `usage: datanet merchant exit DIR [options]
 
 Pays out everything the contract owes the merchant of DIR and leaves the operator, so that it may go
-on without asking for signatures. What was earned since the last notarized block is not in it yet:
-wait for the next one first. Waits for the operator's open window.
+on without asking for signatures. Waits for the operator's open window.
+
+The operator has to take the account off its access points (merchant: in its configuration). What
+devices paid there since the last notarized block, and what they go on to pay, is in no block: it
+waits at the operator for this account, and nobody else gets it. To have it, wait for the next block
+before you leave, or join again with merchant run --rejoin.
 
   --to ADDRESS    who is paid (default: the merchant's own account)
   --accept-less   give up what DIR has no proof or voucher for

@@ -4,7 +4,7 @@
 import { resolve } from 'node:path'
 import { shown } from '../device/amounts.ts'
 import { isEmbedded } from '../device/operator.ts'
-import { checksumAddress, parseAddress } from '../ethereum/address.ts'
+import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { Payout } from '../merchant/payout.ts'
 import { ensureGas } from '../merchant/registration.ts'
 import { type PaidOut, payOut, readPosition } from '../merchant/withdraw.ts'
@@ -53,6 +53,7 @@ export async function runPayout(
       progress: terminal.err,
       marginS: isEmbedded(merchant.rpc) ? MARGIN_EMBEDDED_S : MARGIN_S,
     }
+    if (leave) terminal.err(parting(merchant.account))
     const to = recipient ?? merchant.account
     const paid = await payOut(deps, position, { to, leave, waiting, accept })
     const { token } = merchant
@@ -83,6 +84,14 @@ function refuseLoss({ isMissingProof, uncovered }: Payout, isAccepted: boolean):
   const of = `${uncovered.length} consumers, ${checksumAddress(first)} first`
   const text = `vouchers of ${of}, are not in DIR: the contract would pay less`
   throw new CommandError(Exit.unavailable, `${text}; ${way}`)
+}
+
+/** What the operator's books do with the credits of an account that is no merchant. */
+function parting(account: Address): string {
+  const named = `the operator still has to take merchant: "${checksumAddress(account)}" off its\
+ access points`
+  const waits = 'what devices pay there is in no block once the account has left'
+  return `${named}: ${waits}, and waits for it until merchant run --rejoin`
 }
 
 const jsonOf = ({ paid, transactions, hasLeft }: PaidOut, to: string): string =>

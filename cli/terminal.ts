@@ -1,7 +1,7 @@
 // The edge of a command: where its lines go, what it is told by the environment, and how it asks
 // for a password. Verbs write only through this, so a test can run one without a process.
 
-import { CommandError, Exit } from './exit.ts'
+import { CommandError, Exit, exitOf } from './exit.ts'
 
 /** What a verb sees of the world outside its arguments. */
 export interface Terminal {
@@ -17,6 +17,8 @@ export interface Terminal {
 
 /** The terminal of this process; `now` in milliseconds since 1970. */
 export function processTerminal(): Terminal {
+  process.stdout.on('error', unwritten)
+  process.stderr.on('error', () => undefined) // there is nowhere left to say it
   const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true
   return {
     env: process.env,
@@ -25,6 +27,21 @@ export function processTerminal(): Terminal {
     err: (line) => void process.stderr.write(`${line}\n`),
     askHidden: interactive ? askHidden : undefined,
   }
+}
+
+/**
+ * Output that nobody takes any more (`datanet ledger | head -3`) is dropped, and the work goes on:
+ * what pays, moves money or serves must not stop halfway for want of a reader. So a command always
+ * comes to its end, and ends with its own exit code, not with 141 as one that SIGPIPE has killed.
+ * A disk that is full is a failure: what was asked for is not all there.
+ */
+function unwritten(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') return
+  const { code, message } = exitOf(error)
+  if (process.exitCode === undefined || process.exitCode === 0) {
+    process.stderr.write(`datanet: ${message}\n`)
+  }
+  process.exitCode = code
 }
 
 // Longer than any pass phrase a person types; a pasted file stops here instead of filling memory.

@@ -5,12 +5,11 @@
 import { constants } from 'node:fs'
 import { open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { type Lock, lockFile } from '../chain/lock.ts'
 import { DeviceError } from './error.ts'
 import { EMPTY_BOOK, type VoucherBook } from './voucher-book.ts'
 
 export const VOUCHERS_FILE = 'vouchers.json'
-const SQLITE_BUSY = 5
 // Two amounts and an id for each operator of one device: 64 KB holds hundreds.
 const FILE_BYTES_MAX = 64 * 1024
 
@@ -134,20 +133,8 @@ export async function writeDurably(
   }
 }
 
-/**
- * Keeps a second payer away from DIR until `release`. The lock is SQLite's own file lock: the
- * kernel gives it back when the process ends, also by kill -9. Throws DeviceError 'exists' where
- * taken.
- */
-export function lockPayer(directory: string): { release(): void } {
-  const database = new DatabaseSync(join(directory, 'payer.lock'), { timeout: 0 })
-  try {
-    database.exec('BEGIN EXCLUSIVE')
-  } catch (cause) {
-    database.close()
-    if ((cause as { errcode?: unknown }).errcode !== SQLITE_BUSY) throw cause
-    const text = `another program pays for ${directory} already (device run?): stop it first`
-    throw new DeviceError('exists', text, cause)
-  }
-  return { release: () => database.close() }
+/** Keeps a second payer away from DIR. Throws DeviceError 'exists' where one pays already. */
+export function lockPayer(directory: string): Lock {
+  const text = `another program pays for ${directory} already (device run?): stop it first`
+  return lockFile(join(directory, 'payer.lock'), (cause) => new DeviceError('exists', text, cause))
 }

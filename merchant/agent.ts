@@ -95,6 +95,7 @@ async function turn(agent: Agent): Promise<number> {
   const { timing, active: operatorActive } = operator
   const now = agent.now()
   const record = facts.merchantOf(agent.account)
+  agent.leftBefore ??= record?.status === 'exited' ? record.id : 0
   const signed = store.signed()
   const signedPeriod = signedPeriodOf(agent, facts)
   const { step, again } = nextStep({
@@ -131,16 +132,23 @@ function standingOf(agent: Agent, facts: PayplaceFacts): Standing {
   return record.missingSince === undefined ? 'active' : 'missing'
 }
 
-/** Who left stays away; who was put out for its absence is back now, and joins again. */
-function afterwards(agent: Agent, { left }: MerchantRecord, k: number): Standing {
-  if (left?.forced !== true) {
-    tell(agent, 'left', 'warn', 'this account has left the operator: only watching')
-    return 'exited'
+/**
+ * Who left stays away unless the owner wishes it back; who was put out for its absence is back now.
+ * D4: the contract takes a former merchant with a new id, from the next block on.
+ */
+function afterwards(agent: Agent, { id, left }: MerchantRecord, k: number): Standing {
+  const isOut = left?.forced === true
+  // An exit beside the running agent is a later wish, which would be undone at once.
+  const isBack = isOut || (agent.rejoin && id === agent.leftBefore)
+  const after = "joining again after the operator's next block"
+  if (isOut) {
+    const way = `what was locked is paid by merchant withdraw; ${after}`
+    tell(agent, 'put-out', 'warn', `the operator put this account out for its absence; ${way}`)
+  } else {
+    const way = isBack ? after : 'only watching; merchant run --rejoin joins again'
+    tell(agent, 'left', 'warn', `this account has left the operator: ${way}`)
   }
-  const way = 'what was locked is paid by merchant withdraw'
-  tell(agent, 'put-out', 'warn', `the operator put this account out for its absence; ${way}`)
-  // D4: the contract takes a former merchant with a new id, from the next block on.
-  return k > left.k ? 'none' : 'exited'
+  return isBack && left !== undefined && k > left.k ? 'none' : 'exited'
 }
 
 /** Signs what the store holds and hands it in; what comes of it is told once. */

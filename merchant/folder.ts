@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { type Lock, lockFile } from '../chain/lock.ts'
 import { DeviceError } from '../device/error.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { StoreIdentity } from './store.ts'
@@ -88,6 +89,15 @@ export async function readMerchant(directory: string): Promise<MerchantFile> {
   if (parsed.success) return parsed.data
   const field = parsed.error.issues[0]?.path.join('.') ?? ''
   throw new DeviceError('damaged', `${path}: ${field} is malformed`)
+}
+
+/**
+ * Keeps a second agent away from DIR: both would sign in the same period. The other verbs sign no
+ * block, and work beside it. Throws DeviceError 'exists' where one runs already.
+ */
+export function lockAgent(directory: string): Lock {
+  const text = `merchant run works on ${directory} already: stop it first`
+  return lockFile(join(directory, 'run.lock'), (cause) => new DeviceError('exists', text, cause))
 }
 
 /** To whom a store belongs; `now` in Unix seconds. */

@@ -46,6 +46,8 @@ export interface AgentOptions {
   readonly nowMs: () => number
   /** Refuses to sign where the block lacks what the receipts show; else it only warns. */
   readonly requireIncome: boolean
+  /** An account that has left before the agent began joins again. */
+  readonly rejoin: boolean
 }
 
 /** What the parts of the agent share while it runs. */
@@ -64,6 +66,8 @@ export interface Agent extends AgentOptions {
   readonly told: Map<string, string>
   /** Shifts challenged, by consumer and time of the request, and when (Unix s). */
   readonly challenged: Map<string, number>
+  /** What the account had left under when the agent first looked, 0 where it had not. */
+  leftBefore?: number
   /** The block of the last registration, which may still wait to count. */
   joinedIn?: number
 }

@@ -89,7 +89,7 @@ export async function agentOver(
     ...{ contract, chainId, rpc, store, domain, api, secret: party.secret },
     ...{ view: viewOver(market, store), sender: party.sender, requireIncome: false },
     ...{ facts: undefined, sight: NOTHING_SEEN, syncedAt: Number.NEGATIVE_INFINITY },
-    ...{ told: new Map(), challenged: new Map(), log: () => {} },
+    ...{ told: new Map(), challenged: new Map(), log: () => {}, rejoin: false },
     nowMs: () => offer.header.tau * 1_000,
     now: () => offer.header.tau,
   }

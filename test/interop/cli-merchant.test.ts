@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { datanet } from '../cli/terminal-double.ts'
 import { CONTRACT, startDouble } from '../device/operator-double.ts'
+import { merchantPrograms } from './merchant-process.ts'
+import { waitFor } from './server.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'datanet-cli-merchant-'))
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
@@ -83,4 +85,26 @@ t.test("DIRs that are none, damaged, or somebody else's", async (t) => {
   t.notOk(readdirSync(at('again')).includes('merchant.sqlite'), 'a wrong password leaves nothing')
   const to = await datanet(['merchant', 'withdraw', at('again'), '--to', '0x12'], { env })
   t.match(to, { code: 64, err: /is not an address/ })
+})
+
+t.test('one merchant run on a DIR; the other verbs work beside it', async (t) => {
+  const { create, run, startAgent } = merchantPrograms(t, double.url)
+  await create('pub')
+  const started = async () => {
+    const agent = startAgent('pub')
+    const isThere = () => agent.lines.some(({ event }) => event === 'started')
+    await waitFor(isThere, 20_000, () => JSON.stringify(agent.lines))
+    return agent
+  }
+  const first = await started()
+  const second = await run('merchant', 'run', 'pub')
+  t.match(second, { code: 73, err: /merchant run works on .*pub already: stop it first\n$/ })
+  // The double's chain knows no blocks: they get that far.
+  for (const verb of ['status', 'withdraw', 'exit']) {
+    t.match(await run('merchant', verb, 'pub'), { code: 69, err: /eth_getBlockByNumber/ }, verb)
+  }
+  await first.kill()
+  const next = await started()
+  t.match(await run('merchant', 'run', 'pub'), { code: 73 }, 'kill -9 left a lock that is free')
+  await next.kill()
 })

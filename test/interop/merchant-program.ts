@@ -11,8 +11,11 @@ import { root, runDatanet, temporaryDirectory } from './server.ts'
 const env = { DATANET_PASSWORD: 'a password of tests' }
 
 export interface MerchantProgram {
+  readonly dir: string
   /** `merchant run`, unless it runs already. */
-  start(): void
+  start(...flags: readonly string[]): void
+  /** What every `merchant run` logged so far. */
+  log(): string
   /** kill -9; resolves when it is gone. */
   kill(): Promise<void>
   /** `merchant VERB DIR --json`; what it printed. A code other than 0 fails the test. */
@@ -34,12 +37,19 @@ export async function merchantProgram(
   }
   await cli('create', 'cafe', '--operator', o.url, '--wallet', wallet, '--out', dir)
   let child: ChildProcess | undefined
+  let log = ''
   t.teardown(() => child?.kill('SIGKILL'))
   return {
-    start() {
-      const program = join(root, 'cli', 'main.ts')
-      child ??= spawn(process.execPath, ['--no-warnings', program, 'merchant', 'run', dir], {
-        ...{ cwd, env: { ...process.env, ...env }, stdio: 'ignore' },
+    dir,
+    log: () => log,
+    start(...flags) {
+      if (child !== undefined) return
+      const args = ['--no-warnings', join(root, 'cli', 'main.ts'), 'merchant', 'run', dir, ...flags]
+      child = spawn(process.execPath, args, {
+        ...{ cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] },
+      })
+      child.stderr?.on('data', (bytes: Buffer) => {
+        log += bytes.toString()
       })
     },
     async kill() {

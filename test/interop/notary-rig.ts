@@ -80,7 +80,7 @@ export async function notaryRig(
   const keys = Array.from({ length: o.merchants }, () => randomBytes(32))
   const clients = keys.map((key, n) => {
     const merchant = checksumAddress(accountOf(key))
-    return `  - { name: shop${n + 1}, ipaddr: 127.0.0.${n + 11}/32, secret: ${SECRET}, merchant: "${merchant}" }`
+    return `  - { name: shop${n + 1}, ipaddr: 127.0.0.${n + 11}/32, secret: ${SECRET}, merchant: "${merchant}", ssid: Shop ${n + 1} }`
   })
   const { beta, gamma, delta, challenge, eta } = { ...TIMING, eta: o.eta ?? TIMING.eta }
   const timing = `{ beta: ${beta}s, gamma: ${gamma}s, delta: ${delta}s, challenge: ${challenge}s, eta: ${eta} }`

@@ -31,6 +31,11 @@ interface World {
   /** Called at every look at the clock. */
   readonly look?: () => void
   recordAt(number: number): MerchantRecord | undefined
+  readonly rejoin?: boolean
+  /** Of the last block. */
+  readonly k?: number
+  /** What the agent logs. */
+  readonly said?: string[]
 }
 
 /** Runs an agent for so many readings; the transactions it sent, mined ten blocks later. */
@@ -44,7 +49,7 @@ async function run(t: Test, world: World, count: number): Promise<string[]> {
       const operator = { account: accountOf(OPERATOR_KEY), active: true, timing }
       return {
         ...{ number, operator: () => operator, shifts: () => [] },
-        block: () => ({ k: 0, root: Buffer.alloc(32), lastPeriod: 0, tau: 0 }),
+        block: () => ({ k: world.k ?? 0, root: Buffer.alloc(32), lastPeriod: 0, tau: 0 }),
         merchantOf: () => world.recordAt(number),
       } as unknown as PayplaceFacts
     },
@@ -67,7 +72,8 @@ async function run(t: Test, world: World, count: number): Promise<string[]> {
   }
   const agent = startAgent({
     ...{ ...place, account, accountKey, operatorId: OPERATOR, operatorUrl: '', view },
-    ...{ requireIncome: false, store: newStore(t), log() {} },
+    ...{ requireIncome: false, rejoin: world.rejoin === true, store: newStore(t) },
+    log: (_level, _event, text) => void world.said?.push(text),
     api: { approval } as unknown as OperatorApi,
     rpc: { request: async () => '0xffffffffffffffffff' },
     sender: {
@@ -109,4 +115,41 @@ t.test('a registration that is mined and not confirmed yet is not sent again', a
     run(t, { nowMs, timing, readings: [], recordAt: () => undefined }, count)
   t.same(await joins(10), ['the registration'])
   t.equal((await joins(13)).length, 2, 'the chain has forgotten it')
+})
+
+t.test('D4: who has left joins again where the owner asks, after the next block', async (t) => {
+  const timing = { ...TIMING, beta: 60_000 }
+  const nowMs = (TIMING.g0 + 100) * 1_000
+  const left = (id: number) => record({ id, status: 'exited', left: { k: 5, forced: false } })
+  const active = record({ id: 2 })
+  const joined = ['the registration']
+  const cases: readonly [string, Partial<World>, readonly string[], RegExp][] = [
+    ['unasked', { k: 6 }, [], /has left .* only watching; merchant run --rejoin joins again/],
+    ['asked', { rejoin: true, k: 6 }, joined, /has left .* joining again after/],
+    ['before the next block', { rejoin: true, k: 5 }, [], /has left .* joining again after/],
+    [
+      'a later exit is meant',
+      { rejoin: true, k: 6, recordAt: (number) => (number < 3 ? active : left(2)) },
+      [],
+      /only watching/,
+    ],
+    [
+      'also of one that came back',
+      { rejoin: true, k: 6, recordAt: (number) => (number < 3 ? left(1) : left(2)) },
+      joined,
+      /only watching/,
+    ],
+  ]
+  for (const [name, more, sent, words] of cases) {
+    const said: string[] = []
+    const world: World = {
+      ...{ nowMs, timing, readings: [], recordAt: () => left(2), said, ...more },
+      // No pause between two looks at the chain is longer.
+      look() {
+        world.nowMs += 60_000
+      },
+    }
+    t.same(await run(t, world, 10), sent, name)
+    t.match(said.join(' '), words, name)
+  }
 })

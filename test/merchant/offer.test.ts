@@ -111,7 +111,8 @@ function setUp(t: Pick<Test, 'teardown'>, day: Day) {
     },
     sender: { account: ACCOUNT, send: () => Promise.reject(new Error('nothing to send')) },
     log: (level, event, text) => void lines.push(`${level} ${event}: ${text}`),
-    ...{ nowMs: () => NOW * 1_000, now: () => NOW, requireIncome: day.requireIncome === true },
+    ...{ nowMs: () => NOW * 1_000, now: () => NOW, rejoin: false },
+    requireIncome: day.requireIncome === true,
     ...{
       secret: Buffer.alloc(32, 2),
       facts,
