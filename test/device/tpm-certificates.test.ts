@@ -14,7 +14,7 @@ const root = TPM_VENDOR_ROOTS.map((pem) => new X509Certificate(pem)).find(({ sub
 )?.raw
 if (root === undefined) throw new Error('no root')
 const raw = (found: readonly X509Certificate[]) => found.map((one) => one.raw)
-const filling = (octet: number, length = 100) => Buffer.alloc(length, octet)
+const filling = (octet: number, length = 101) => Buffer.alloc(length, octet)
 
 t.test('certificates one after the other, with filling before, between and after', async (t) => {
   const table: readonly [name: string, memory: Buffer[], found: Buffer[]][] = [
@@ -39,6 +39,11 @@ t.test('the path goes by signatures, whatever the order, and nowhere else', asyn
   t.same(pathOf(ek, pool(root, stranger, issuer)), [ek, issuer, root])
   t.same(pathOf(ek, pool(root, root, ek, issuer, issuer)), [ek, issuer, root], 'each once')
   t.same(pathOf(ek, pool(root, stranger)), [ek], 'no path to the root')
+  const own = TPM_VENDOR_ROOTS.map((pem) => new X509Certificate(pem)).find((one) =>
+    one.checkIssued(one),
+  )
+  if (own === undefined) throw new Error('no root that signed itself')
+  t.same(pathOf(own.raw, [own]), [own.raw], 'a root ends it')
   const damaged = Buffer.from(issuer)
   damaged.writeUInt8((damaged.at(-1) ?? 0) ^ 1, damaged.length - 1)
   t.same(pathOf(ek, pool(damaged)), [ek, damaged], 'who signed it is not told by its own signature')
