@@ -24,6 +24,13 @@ export interface ReloadDeps {
   readonly pinnedSpki: () => readonly string[]
 }
 
+const RESTART = 'changed: restart the server, until then the old value counts'
+/** Those of which a part counts at once. */
+const LATER: Readonly<Record<string, string>> = {
+  'http.public_url':
+    'changed: it counts here from now on; the contract names the old one until you restart the server',
+}
+
 /** Keys whose change takes effect only at a restart; said instead of silently ignored. */
 function needsRestart(before: Config, after: Config): string[] {
   const fixed: readonly [string, unknown, unknown][] = [
@@ -32,6 +39,7 @@ function needsRestart(before: Config, after: Config): string[] {
     ['radius.duplicate_cache', before.radius.duplicateCacheMs, after.radius.duplicateCacheMs],
     ['radius.queue_max', before.radius.queueMax, after.radius.queueMax],
     ['http.listen', before.http.listen, after.http.listen],
+    ['http.public_url', before.http.publicUrl, after.http.publicUrl],
     ['chain.rpc', before.chain.rpc, after.chain.rpc],
     ['chain.contract', before.chain.contract, after.chain.contract],
     ['chain.confirmations', before.chain.confirmations, after.chain.confirmations],
@@ -74,8 +82,7 @@ export function createReload(deps: ReloadDeps): () => Reloaded {
       for (const warning of read.warnings) deps.log.warn({ path: warning.path }, warning.message)
       if (restart.length > 0) deps.log.warn({ keys: restart }, 'changed keys that need a restart')
       deps.log.info({ clients: read.config.clients.length }, 'configuration reloaded')
-      const message = 'changed: restart the server, until then the old value counts'
-      const later = restart.map((path) => ({ path, line: 0, message }))
+      const later = restart.map((path) => ({ path, line: 0, message: LATER[path] ?? RESTART }))
       return { problems: [], warnings: [...read.warnings, ...later] }
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
