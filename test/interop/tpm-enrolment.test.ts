@@ -6,7 +6,8 @@ import { hash, randomBytes, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import t from 'tap'
 import { challengeOf } from '../../attestation/challenge.ts'
-import { openTpm } from '../../device/tpm.ts'
+import { openTpm, type TpmFirstStep } from '../../device/tpm.ts'
+import { openTpmKey } from '../../device/tpm-key.ts'
 import { checkConfig } from '../../server/config-source.ts'
 import { accountNamed, domain } from '../accounting/vouchers.ts'
 import { certificates } from '../attestation/tpm-recorded.ts'
@@ -104,4 +105,28 @@ t.test('without a certificate it shows its endorsement key, which an operator li
   const [, digest] = says.exec(unlisted.error.message) ?? []
   const rig = await operator(t, `endorsement_keys: ["${digest}"]`)
   t.match(await enrol(rig), { status: 200, trust: 'hardware', scheme: 'tpm' })
+})
+
+t.test('device run shows the endorsement key that its maker has certified', async (t) => {
+  const shown = async () => {
+    const key = await openTpmKey(tpm.tcti)
+    t.equal(key.scheme, 'tpm')
+    const { tpm: first } = (await key.introduction()) as { tpm: TpmFirstStep }
+    return first
+  }
+  const { ekPublic = '', ekCertificates } = await shown()
+  t.ok(Buffer.from(ekPublic, 'base64url').length > 256, 'none: the RSA one itself')
+  t.equal(ekCertificates, undefined)
+  await tpm.tool('createek', '-G', 'ecc', '-c', tpm.at('ek'), '-u', tpm.at('ek.pub'))
+  await tpm.tool('readpublic', '-c', tpm.at('ek'), '-f', 'pem', '-o', tpm.at('ek.pem'))
+  await tpm.tool('flushcontext', '-t')
+  const der = await tpm.certify('ek.pem')
+  await tpm.burn('0x1c0000a', Buffer.concat([der, Buffer.alloc(100, 255)]))
+  const certified = await shown()
+  t.equal(certified.ekCertificates?.[0], der.toString('base64url'), 'the P-256 one')
+  t.equal(certified.ekCertificates?.length, 3, 'with its issuers')
+  await tpm.burn('0x1c00002', Buffer.alloc(100, 255))
+  t.same(await shown(), certified, 'memory for another that holds none')
+  await tpm.tool('nvundefine', '0x1c0000a', '-C', 'p')
+  t.same(Object.keys(await shown()), ['ekPublic', 'akPublic'], 'no certificate that can be read')
 })
