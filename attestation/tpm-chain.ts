@@ -1,11 +1,13 @@
 // From the certificate of a TPM's endorsement key to a root that the operator trusts: issuers,
-// signatures, dates, purposes. Pure: fetches no issuer and no revocation list. What is critical
-// in such certificates (the TPM's model as a name, TCG EK Credential Profile §3.2) is no
+// signatures, dates, purposes. Pure: fetches no issuer and no revocation list. The issuers that the
+// device sends only lead to a pinned one; what it sends beyond that is not looked at. What is
+// critical in such certificates (the TPM's model as a name, TCG EK Credential Profile §3.2) is no
 // matter here, so no extension is refused for being unknown. Called by tpm-credential.ts.
 
 import { X509Certificate } from 'node:crypto'
 import { refused } from './evidence.ts'
 import type { Refused } from './verifier.ts'
+import { readCertificate } from './x509-chain.ts'
 
 // TCG EK Credential Profile §3.2: tcg-kp-EKCertificate.
 const EK_PURPOSE = '2.23.133.8.1'
@@ -86,10 +88,26 @@ function dates(certificate: X509Certificate, nowSeconds: number): Refused | unde
   return refused('expired', `certificate ${hashOf(certificate)} is not valid now`)
 }
 
-/** What each certificate of a chain must be by itself; `isFirst`: the endorsement key's. */
+/** A name out of a certificate that nobody has vouched for, fit for a log and a terminal. */
+const issuerOf = ({ issuer }: X509Certificate): string =>
+  issuer
+    .replaceAll('\n', ', ')
+    .replaceAll(/[^ !#-~]/g, '?')
+    .slice(0, 200)
+
+/** `below`: how many authorities (RFC 5280 §4.2.1.9, pathLenConstraint). */
+function authority(certificate: X509Certificate, below: number): Refused | undefined {
+  if (!certificate.ca) return refused('bad-chain', 'an issuer is no authority')
+  const issuer = readCertificate(certificate.raw)
+  if (issuer === undefined) return refused('malformed', 'an issuer cannot be read')
+  if ((issuer.pathLength ?? below) >= below) return undefined
+  return refused('bad-chain', 'more authorities below an issuer than it may have')
+}
+
+/** What each certificate of a chain must be by itself; `index`: how many are below it. */
 function alone(
   certificate: X509Certificate,
-  isFirst: boolean,
+  index: number,
   policy: ChainPolicy,
   nowSeconds: number,
 ): Refused | undefined {
@@ -98,30 +116,35 @@ function alone(
   if (!SIGNATURES.includes(certificate.signatureAlgorithmOid)) {
     return refused('bad-chain', `signature algorithm ${certificate.signatureAlgorithmOid}`)
   }
-  if (isFirst && (certificate.ca || !certificate.keyUsage?.includes(EK_PURPOSE))) {
+  if (index > 0) return authority(certificate, index - 1) ?? dates(certificate, nowSeconds)
+  if (certificate.ca || !certificate.keyUsage?.includes(EK_PURPOSE)) {
     return refused('bad-chain', 'the certificate is not one of an endorsement key')
   }
-  if (!isFirst && !certificate.ca) return refused('bad-chain', 'an issuer is no authority')
   return dates(certificate, nowSeconds)
 }
 
-/** The pinned certificate that has signed this one, or what is wrong; undefined: somebody else. */
-function pinnedIssuer(
+/** Whether a pinned certificate has signed this one: 'good', what is wrong, undefined: none has. */
+function pinned(
   certificate: X509Certificate,
-  roots: readonly X509Certificate[],
-): X509Certificate | Refused | undefined {
+  { roots, revoked }: ChainPolicy,
+  nowSeconds: number,
+): 'good' | Refused | undefined {
   let named = false
   for (const root of roots) {
     const signed = signedBy(certificate, root)
-    if (signed === 'yes') return root
+    if (signed === 'yes') {
+      const hash = hashOf(root)
+      if (revoked?.has(hash)) return refused('revoked', `certificate ${hash}`)
+      return dates(root, nowSeconds) ?? 'good'
+    }
     if (signed === 'no') named = true
   }
   return named ? refused('bad-signature', 'of a certificate, by a pinned root') : undefined
 }
 
 /**
- * The first certificate of `chain` (DER, each signed by the next, the root itself may be absent),
- * if it is an endorsement key's and leads to one of `policy.roots`.
+ * The first certificate of `chain` (DER, each signed by the next, the pinned one itself may be
+ * absent), if it is an endorsement key's and leads to one of `policy.roots`.
  */
 export function endorsedBy(
   chain: readonly Buffer[],
@@ -137,22 +160,18 @@ export function endorsedBy(
   const [first] = certificates
   if (first === undefined) return refused('malformed', 'no certificate')
   for (const [index, certificate] of certificates.entries()) {
-    const wrong = alone(certificate, index === 0, policy, nowSeconds)
+    const wrong = alone(certificate, index, policy, nowSeconds)
     if (wrong !== undefined) return wrong
+    const end = pinned(certificate, policy, nowSeconds)
+    if (end === 'good') return first
+    if (end !== undefined) return end
     const next = certificates[index + 1]
-    const root = pinnedIssuer(certificate, policy.roots)
-    if (root !== undefined) {
-      if (!(root instanceof X509Certificate)) return root
-      const rest = certificates.slice(index + 1)
-      if (rest.length > 1 || (next !== undefined && !next.raw.equals(root.raw))) {
-        return refused('bad-chain', 'certificates come after the one that a pinned root signed')
-      }
-      return dates(root, nowSeconds) ?? first
-    }
     if (next === undefined) break
     const signed = signedBy(certificate, next)
     if (signed === 'other') return refused('bad-chain', 'a certificate is not of the next one')
     if (signed === 'no') return refused('bad-signature', 'of a certificate')
   }
-  return refused('unpinned-root', 'no pinned root signed any of the certificates')
+  const missing = issuerOf(certificates.at(-1) ?? first)
+  const way = 'the operator can put its certificate into a file under attestation.tpm.roots'
+  return refused('unpinned-root', `the issuer "${missing}" is not pinned here: ${way}`)
 }

@@ -237,7 +237,8 @@ function endorsedByOperator(octets: Buffer, policy: TpmPolicy): Endorsed | Refus
   if (!isEndorsementKey(area, endorsement)) return refused('weak-key', 'no endorsement key')
   const hash = hashOf(endorsement.key)
   if (!policy.endorsementKeys?.has(hash)) {
-    return refused('unpinned-root', `endorsement key ${hash} has no certificate and is not listed`)
+    const way = 'the operator can list it under attestation.tpm.endorsement_keys'
+    return refused('unpinned-root', `endorsement key ${hash} has no certificate: ${way}`)
   }
   return { endorsement, hash, manufacturer: '' }
 }

@@ -54,7 +54,7 @@ export async function openTpmKey(tcti: string): Promise<MeteringSigner> {
   }
 }
 
-/** With the endorsement key that its maker has certified: RSA as a rule, else ECC. */
+/** With the endorsement key that its maker has certified: RSA as a rule, else ECC; else RSA. */
 async function openCertified(
   tcti: string,
 ): Promise<{ readonly tpm: DeviceTpm; readonly first: TpmFirstStep }> {
@@ -62,14 +62,21 @@ async function openCertified(
     const tpm = await openTpm({ tcti, endorsement })
     return { tpm, first: await tpm.firstStep() }
   }
-  try {
-    return await open('rsa')
-  } catch (error) {
-    if (!(error instanceof DeviceError) || error.code !== 'unavailable') throw error
-    // What was wrong with the first says more.
-    return open('ecc').catch(() => Promise.reject(error))
+  const [rsa] = await Promise.allSettled([open('rsa')])
+  if (rsa.status === 'fulfilled' && rsa.value.first.ekCertificates !== undefined) return rsa.value
+  if (rsa.status === 'rejected' && !isUnavailable(rsa.reason)) throw rsa.reason
+  const [ecc] = await Promise.allSettled([open('ecc')])
+  const isFound = ecc.status === 'fulfilled'
+  if (isFound && (rsa.status === 'rejected' || ecc.value.first.ekCertificates !== undefined)) {
+    return ecc.value
   }
+  // What was wrong with the first says more.
+  if (rsa.status === 'rejected') throw rsa.reason
+  return rsa.value
 }
+
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof DeviceError && error.code === 'unavailable'
 
 interface Asked {
   readonly credential: { readonly idObject: string; readonly encryptedSecret: string }

@@ -10,13 +10,13 @@ import { DeviceError } from './error.ts'
 
 // A discrete TPM may take tens of seconds to find an RSA key.
 const TOOL_TIMEOUT_MS = 90_000
-// What a tool prints: a page at most. More is cut off.
+// What a tool prints: a page at most, also of the handles of all NV indices. More is cut off.
 const PRINTED_MAX = 16_384
 
 /** A folder's files and the TPM's programs, while `useTpm` runs. */
 export interface TpmTools {
-  /** Runs `tpm2_<name>`. Throws DeviceError 'unavailable' where it fails. */
-  run(name: string, ...args: string[]): Promise<void>
+  /** Runs `tpm2_<name>`; what it prints. Throws DeviceError 'unavailable' where it fails. */
+  run(name: string, ...args: string[]): Promise<string>
   /** Whether `tpm2_<name>` works; DeviceError only where it is not installed. */
   works(name: string, ...args: string[]): Promise<boolean>
   path(file: string): string
@@ -27,24 +27,28 @@ export interface TpmTools {
 interface Ended {
   readonly code: number | null
   readonly printed: string
+  readonly errors: string
 }
 
 function start(command: string, args: readonly string[]): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       timeout: TOOL_TIMEOUT_MS,
       killSignal: 'SIGKILL',
     })
-    let printed = ''
+    const said = { printed: '', errors: '' }
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (said.printed.length < PRINTED_MAX) said.printed += chunk.toString()
+    })
     child.stderr.on('data', (chunk: Buffer) => {
-      if (printed.length < PRINTED_MAX) printed += chunk.toString()
+      if (said.errors.length < PRINTED_MAX) said.errors += chunk.toString()
     })
     child.once('error', (error) => {
       const way = 'install tpm2-tools'
       reject(new DeviceError('unavailable', `${command} cannot be started; ${way}`, error))
     })
-    child.once('close', (code) => resolve({ code, printed }))
+    child.once('close', (code) => resolve({ code, ...said }))
   })
 }
 
@@ -61,9 +65,9 @@ export async function useTpm<T>(tcti: string, work: (tools: TpmTools) => Promise
     return await work({
       path,
       async run(name, ...args) {
-        const { code, printed } = await tool(name, args)
-        if (code === 0) return
-        const said = printed.trim().split('\n').slice(-2).join('; ').slice(0, 300)
+        const { code, printed, errors } = await tool(name, args)
+        if (code === 0) return printed
+        const said = errors.trim().split('\n').slice(-2).join('; ').slice(0, 300)
         throw new DeviceError('unavailable', `tpm2_${name} failed on ${tcti}: ${said}`)
       },
       works: async (name, ...args) => (await tool(name, args)).code === 0,

@@ -4,6 +4,7 @@
 // password. Called by the device's program.
 
 import { DeviceError } from './error.ts'
+import { ownCertificates } from './tpm-certificates.ts'
 import { type TpmTools, useTpm } from './tpm-tools.ts'
 
 /** Which TPM, and how it is used. */
@@ -13,15 +14,16 @@ export interface TpmPlace {
   /** Which of its endorsement keys; ECC is P-256. */
   readonly endorsement: 'rsa' | 'ecc'
   /**
-   * Certificates, DER, from the endorsement key's upwards; undefined: the one that the TPM itself
-   * holds. Issuers are needed where the operator trusts roots only.
+   * Certificates, DER, from the endorsement key's upwards; undefined: those that the TPM itself
+   * holds, or where it holds none, its endorsement key instead.
    */
   readonly ekCertificates?: readonly Buffer[]
 }
 
-/** JSON for the operator, every text base64url. */
+/** JSON for the operator, every text base64url; of the first two there is one. */
 export interface TpmFirstStep {
-  readonly ekCertificates: readonly string[]
+  readonly ekCertificates?: readonly string[]
+  readonly ekPublic?: string
   readonly akPublic: string
 }
 export interface TpmSecondStep {
@@ -57,8 +59,6 @@ export interface DeviceTpm {
 // Handles), away from its beginning, where other programs keep their storage keys.
 const AK = 0x8100da7a
 const METERING = 0x8100da7b
-// TCG EK Credential Profile §2.2.1.4: where a TPM keeps its certificates.
-const CERTIFICATE_INDEX = { rsa: '0x1c00002', ecc: '0x1c0000a' }
 // TPMA_OBJECT: fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, sign; and restricted.
 const METERING_ATTRIBUTES = 0x00040072
 const AK_ATTRIBUTES = 0x00050072
@@ -87,9 +87,13 @@ function mustBeOurs(area: Buffer, handle: number, attributes: number): Buffer {
   throw new DeviceError('exists', problem)
 }
 
-async function makeEndorsement(tools: TpmTools, kind: 'rsa' | 'ecc'): Promise<string> {
+async function makeEndorsement(
+  tools: TpmTools,
+  kind: 'rsa' | 'ecc',
+  ...more: string[]
+): Promise<string> {
   const ek = tools.path('ek')
-  await tools.run('createek', '-G', kind, '-c', ek)
+  await tools.run('createek', '-G', kind, '-c', ek, ...more)
   // A TPM without a resource manager keeps what a tool has loaded, and has room for three.
   await tools.run('flushcontext', '-t')
   return ek
@@ -127,18 +131,12 @@ async function keyAt(
   return mustBeOurs(made, o.handle, o.attributes)
 }
 
-/** NV memory may be longer than the certificate in it. */
-function derOf(octets: Buffer): Buffer {
-  const isLong = octets.length >= 4 && octets.readUInt16BE(0) === 0x3082
-  const length = isLong ? 4 + octets.readUInt16BE(2) : Number.POSITIVE_INFINITY
-  if (length <= octets.length) return octets.subarray(0, length)
-  throw new DeviceError('unavailable', "the TPM's endorsement certificate cannot be read")
-}
-
-async function ownCertificate(tools: TpmTools, kind: 'rsa' | 'ecc'): Promise<Buffer> {
-  const file = tools.path('certificate')
-  await tools.run('nvread', CERTIFICATE_INDEX[kind], '-C', 'o', '-o', file)
-  return derOf(await tools.read('certificate'))
+/** What shows whose TPM it is: certificates where it holds them, else the endorsement key. */
+async function endorsementOf(tools: TpmTools, { endorsement, ekCertificates }: TpmPlace) {
+  const ders = ekCertificates ?? (await ownCertificates(tools, endorsement))
+  if (ders !== undefined) return { ekCertificates: ders.map(text) }
+  await makeEndorsement(tools, endorsement, '-u', tools.path('ek.pub'), '-f', 'tss')
+  return { ekPublic: text(await tools.read('ek.pub')) }
 }
 
 /** TPM2_ActivateCredential; the key's policy asks for its hierarchy's password, which is empty. */
@@ -297,9 +295,7 @@ export async function openTpm(place: TpmPlace): Promise<DeviceTpm> {
   return {
     ...keyIn(metering, use),
     async firstStep() {
-      const { ekCertificates } = place
-      const ders = ekCertificates ?? [await use((tools) => ownCertificate(tools, endorsement))]
-      return { ekCertificates: ders.map(text), akPublic: text(ak) }
+      return { ...(await use((tools) => endorsementOf(tools, place))), akPublic: text(ak) }
     },
     async secondStep(credential, challenge, registers) {
       must32(challenge, 'challenge')

@@ -10,6 +10,7 @@ import type { EatPolicy } from '../attestation/eat.ts'
 import { readEndorsements } from '../attestation/eat-endorsements.ts'
 import type { PlayIntegrityPolicy } from '../attestation/play-integrity.ts'
 import { TPM_VENDOR_ROOTS } from '../attestation/roots/tpm.ts'
+import { TPM_VENDOR_INTERMEDIATES } from '../attestation/roots/tpm-intermediates.ts'
 import { readTpmRoots } from '../attestation/tpm-chain.ts'
 import type { TpmPolicy } from '../attestation/tpm-credential.ts'
 import type { AttestationConfig, Finding } from '../config/config.ts'
@@ -64,7 +65,9 @@ function jsonOf({ octets }: Content): unknown {
 }
 
 const builtIn = readTpmRoots(
-  TPM_VENDOR_ROOTS.map((pem) => ({ name: 'built in', content: Buffer.from(pem) })),
+  [...TPM_VENDOR_ROOTS, ...TPM_VENDOR_INTERMEDIATES].map((pem) => ({
+    ...{ name: 'built in', content: Buffer.from(pem) },
+  })),
 )
 
 function tpmPolicy(config: Section<'tpm'>, o: Reading): TpmPolicy {

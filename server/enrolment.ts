@@ -23,7 +23,7 @@ export type EnrolmentRefusal = AttestationRefusal | 'unknown-consumer' | 'storag
 
 export interface RefusedEnrolment {
   readonly refusal: EnrolmentRefusal
-  /** Holds no text chosen by the peer. */
+  /** Of text chosen by the peer at most a certificate's name, bounded, and nothing secret. */
   readonly message: string
 }
 

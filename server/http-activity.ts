@@ -151,16 +151,17 @@ function unavailable(error: unknown): unknown {
   return error
 }
 
-/** Reads the chain at most once in a while, for everybody together. */
+/** Reads the chain at most once in a while, for everybody together; a failure is kept as long. */
 function refresher({ book, now }: ActivityRoutesDeps): () => Promise<boolean> {
-  let readAtMs = Number.NEGATIVE_INFINITY
-  let isComplete = false
+  let askedAtMs = Number.NEGATIVE_INFINITY
+  let answer: Promise<boolean> | undefined
   return async () => {
-    if (Math.abs(now() - readAtMs) < FRESH_MS) return isComplete
+    if (answer === undefined || Math.abs(now() - askedAtMs) >= FRESH_MS) {
+      askedAtMs = now()
+      answer = book.catchUp()
+    }
     try {
-      isComplete = await book.catchUp()
-      readAtMs = now()
-      return isComplete
+      return await answer
     } catch (error) {
       throw unavailable(error)
     }

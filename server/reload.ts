@@ -23,10 +23,14 @@ export interface ReloadDeps {
   readonly pinnedSpki: () => readonly string[]
 }
 
-const AT_RESTART = 'changed: restart the server, until then the old value counts'
-const NEVER = 'changed: the contract keeps the times that the operator was registered with'
+const RESTART = 'changed: restart the server, until then the old value counts'
+const OTHERWISE: Readonly<Record<string, string>> = {
+  'http.public_url':
+    'changed: it counts here from now on; the contract names the old one until you restart the server',
+  'payplace.timing': 'changed: the contract keeps the times that the operator was registered with',
+}
 
-/** Keys whose change has no effect now; said instead of silently ignored. */
+/** Keys whose change does not take effect now; said instead of silently ignored. */
 function withoutEffect(before: Config, after: Config): ConfigProblem[] {
   const fixed: readonly [string, unknown, unknown][] = [
     ['radius.auth', before.radius.auth, after.radius.auth],
@@ -34,17 +38,16 @@ function withoutEffect(before: Config, after: Config): ConfigProblem[] {
     ['radius.duplicate_cache', before.radius.duplicateCacheMs, after.radius.duplicateCacheMs],
     ['radius.queue_max', before.radius.queueMax, after.radius.queueMax],
     ['http.listen', before.http.listen, after.http.listen],
+    ['http.public_url', before.http.publicUrl, after.http.publicUrl],
     ['chain.rpc', before.chain.rpc, after.chain.rpc],
     ['chain.contract', before.chain.contract, after.chain.contract],
     ['chain.confirmations', before.chain.confirmations, after.chain.confirmations],
+    ['payplace.timing', before.payplace.timing, after.payplace.timing],
     ['storage', before.storage, after.storage],
     ['log.level', before.log.level, after.log.level],
   ]
-  const differs = (a: unknown, b: unknown): boolean => JSON.stringify(a) !== JSON.stringify(b)
-  const changed = fixed.filter(([, a, b]) => differs(a, b))
-  const said = changed.map(([path]) => ({ path, line: 0, message: AT_RESTART }))
-  if (!differs(before.payplace.timing, after.payplace.timing)) return said
-  return [...said, { path: 'payplace.timing', line: 0, message: NEVER }]
+  const changed = fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b))
+  return changed.map(([path]) => ({ path, line: 0, message: OTHERWISE[path] ?? RESTART }))
 }
 
 /** With no problem the new configuration is in force; what is to be known of it is a warning. */

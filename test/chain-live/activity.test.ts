@@ -19,6 +19,7 @@ import {
   type PublishedActivity,
   readActivities,
 } from '../../chain/activity-events.ts'
+import { ensureAttestor } from '../../chain/attestor.ts'
 import { blsPublicKey, deriveOperatorBlsKey, provePossession } from '../../chain/bls.ts'
 import { numberOf } from '../../chain/jsonrpc.ts'
 import { openRpc } from '../../chain/rpc.ts'
@@ -39,17 +40,22 @@ const [operator, consumer, first, second] = [
 ]
 const contracts = await findActivityContracts(rpc, contract)
 
-t.before(async () => {
-  const as = (wallet: Wallet, name: string, ...args: unknown[]) =>
-    outcomeOf(ledger.datanet.connect(wallet), name, args)
-  const blsKey = deriveOperatorBlsKey({ accountKey: operator.key, chainId, contract })
-  const claim = { account: operator.address, contract, chainId, operatorId: 1 }
+const as = (wallet: Wallet, name: string, ...args: unknown[]) =>
+  outcomeOf(ledger.datanet.connect(wallet), name, args)
+
+async function register(who: typeof operator, operatorId: number): Promise<void> {
+  const blsKey = deriveOperatorBlsKey({ accountKey: who.key, chainId, contract })
+  const claim = { account: who.address, contract, chainId, operatorId }
   const info = {
-    ...{ payout: operator.address, serverSpkiHash: `0x${'5a'.repeat(32)}`, metadataURI: '' },
+    ...{ payout: who.address, serverSpkiHash: `0x${'5a'.repeat(32)}`, metadataURI: '' },
   }
   const timing = { g0: 0, beta: 60, gamma: 15, delta: 3, challenge: 130, eta: 30 }
   const proof = provePossession(blsKey, claim)
-  await as(operator.wallet, 'registerOperator', info, timing, blsPublicKey(blsKey), proof)
+  await as(who.wallet, 'registerOperator', info, timing, blsPublicKey(blsKey), proof)
+}
+
+t.before(async () => {
+  await register(operator, 1)
   const minter = new Wallet(`0x${'01'.repeat(32)}`, provider)
   await outcomeOf(ledger.token.connect(minter), 'mint', [consumer.address, 1_000n])
   await outcomeOf(ledger.token.connect(consumer.wallet), 'approve', [contract, 1_000n])
@@ -122,3 +128,28 @@ t.test('I18: position and events follow; the sum of events is what was published
   await readActivities(rpc, { ...range, filter: { consumer: operator.address } }, add)
   t.same(none, [])
 })
+
+t.test(
+  'a server names its account where there is nobody, and leaves others as they are',
+  async (t) => {
+    const place = { kind: 'external', url: provider._getConnection().url } as const
+    const entry = { place, activity: contracts, operatorKey: operator.key, operatorId: 1 }
+    const sender = { rpc, chainId, privateKey: operator.key }
+    for (const others of [[first.address, second.address], [first.address]]) {
+      await setAttestors(sender, contracts, 1, others, others.length)
+      t.equal(await ensureAttestor(entry), 'other')
+      t.equal(await readThreshold(rpc, contracts, 1), others.length)
+      for (const one of others) t.ok(await isAttestor(rpc, contracts, 1, one))
+      t.notOk(await isAttestor(rpc, contracts, 1, operator.address))
+    }
+    await register(second, 2)
+    const another = { ...entry, operatorKey: second.key, operatorId: 2 }
+    t.equal(await ensureAttestor(another), 'set')
+    t.equal(await readThreshold(rpc, contracts, 2), 1)
+    t.ok(await isAttestor(rpc, contracts, 2, second.address))
+    t.equal(await ensureAttestor(another), 'there', 'after a restart')
+    await setAttestors(sender, contracts, 1, [operator.address, first.address], 2)
+    t.equal(await ensureAttestor(entry), 'there')
+    t.equal(await readThreshold(rpc, contracts, 1), 2, 'as the operator has set it')
+  },
+)

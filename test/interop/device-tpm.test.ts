@@ -43,7 +43,9 @@ t.teardown(() => ip('link', 'del', METERED))
 
 const tpm = await startTpm(t)
 const directory = temporaryDirectory(t)
-writeFileSync(join(directory, 'maker.pem'), tpm.roots.map(String).join('\n'))
+// The operator knows the maker's root alone: the issuer below it is in the TPM.
+writeFileSync(join(directory, 'maker.pem'), tpm.anchor)
+await tpm.burn('0x1c00100', tpm.roots[0]?.raw ?? Buffer.alloc(0))
 
 /** With `attestation.tpm` or without it. */
 const configOf = (attestation: string): string =>
@@ -159,10 +161,32 @@ t.test('without a TPM, or without its programs, it is software, and said so', as
   t.equal(await findTpm({}, tpm.at('a-file')), `device:${tpm.at('a-file')}`)
 })
 
-t.test('an operator that takes no TPMs: software by auto, no report by tpm', async (t) => {
-  writeFileSync(server.configPath, configOf(''))
+/** Puts another `attestation` in force. */
+async function reload(attestation: string): Promise<void> {
+  const count = () => server.log().filter(({ msg }) => msg === 'configuration reloaded').length
+  const before = count()
+  writeFileSync(server.configPath, configOf(attestation))
   server.process.kill('SIGHUP')
-  await server.logged(({ msg }) => msg === 'configuration reloaded')
+  const later = () => count() > before
+  await waitFor(later, 30_000, () => 'no reload')
+}
+
+t.test('no certificate in the TPM: what to list is said, and then it is hardware', async (t) => {
+  await tpm.tool('nvundefine', '0x1c00002', '-C', 'p')
+  const refused = payerWith(t, ['--metering-key', 'tpm'], TCTI)
+  const { message } = await heard(refused, 'failed')
+  const says = /endorsement key ([0-9a-f]{64}) has no certificate: .*endorsement_keys/
+  const [, digest] = says.exec(`${message}`) ?? []
+  t.ok(digest, `${message}`)
+  t.equal(await refused.end('SIGTERM'), 0)
+  await reload(`attestation: { tpm: { endorsement_keys: ["${digest}"] } }`)
+  const payer = payerWith(t, ['--metering-key', 'tpm'], TCTI)
+  t.match(await heard(payer, 'metering-key'), { scheme: 'tpm', trust: 'hardware' })
+  t.equal(await payer.end('SIGTERM'), 0)
+})
+
+t.test('an operator that takes no TPMs: software by auto, no report by tpm', async (t) => {
+  await reload('')
   const auto = payerWith(t, ['--metering-key', 'auto'], TCTI)
   t.match(await heard(auto, 'metering-key'), { scheme: 'software', why: /does not take it/ })
   t.equal(await auto.end('SIGTERM'), 0)

@@ -130,11 +130,12 @@ t.test('changed ports are named as needing a restart, until they are changed bac
   const moved = plain
     .replace('auth: "127.0.0.1:0"', 'auth: "127.0.0.1:1"')
     .replace('rpc: embedded', 'rpc: embedded, stale_after: 30s')
-    .replace(/listen: "\S+"/, 'listen: "127.0.0.1:1"')
+    .replace(/listen: "\S+"/, 'listen: "127.0.0.1:1", public_url: "http://wifi.example"')
   for (const time of ['first', 'second']) {
     const lines = await reloaded(moved)
     const told = lines.find((line) => 'keys' in line)
-    t.strictSame(told?.['keys'], ['radius.auth', 'http.listen'], `${time} reload`)
+    const keys = ['radius.auth', 'http.listen', 'http.public_url']
+    t.strictSame(told?.['keys'], keys, `${time} reload`)
   }
   t.equal((await fetch(`${server.url}/healthz`)).status, 200, 'the old ports still answer')
   const back = await reloaded(plain)

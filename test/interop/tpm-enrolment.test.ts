@@ -2,13 +2,15 @@
 // the device's program, an operator whose configuration names the TPM's authority, and the
 // challenges that the server itself makes.
 
-import { hash, randomBytes } from 'node:crypto'
+import { hash, randomBytes, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import t from 'tap'
 import { challengeOf } from '../../attestation/challenge.ts'
-import { openTpm } from '../../device/tpm.ts'
+import { openTpm, type TpmFirstStep } from '../../device/tpm.ts'
+import { openTpmKey } from '../../device/tpm-key.ts'
 import { checkConfig } from '../../server/config-source.ts'
 import { accountNamed, domain } from '../accounting/vouchers.ts'
+import { certificates } from '../attestation/tpm-recorded.ts'
 import { enrolmentRig, grantOf } from '../server/enrolment-rig.ts'
 import { startTpm } from './tpm-rig.ts'
 
@@ -67,8 +69,64 @@ t.test('registers are quoted where the operator asks for them', async (t) => {
 t.test('without its authority, or with its certificate revoked, it is refused', async (t) => {
   const unknown = await enrol(await operator(t, ''))
   t.match(unknown, { status: 422, error: { code: 'unpinned-root' } })
-  const { ekCertificates } = await device.firstStep()
+  const { ekCertificates = [] } = await device.firstStep()
   const sha256 = hash('sha256', Buffer.from(ekCertificates[0] ?? '', 'base64url'))
   const revoked = await enrol(await operator(t, `roots: [root.pem], revoked: ["${sha256}"]`))
   t.match(revoked, { status: 422, error: { code: 'revoked' } })
+})
+
+t.test('EK Credential Profile §2.2.1.5: issuers in its memory lead to the root', async (t) => {
+  tpm.write('anchor.pem', Buffer.from(tpm.anchor))
+  const isolated = await enrol(await operator(t, 'roots: [anchor.pem]'))
+  t.match(isolated, { status: 422, error: { code: 'unpinned-root' } })
+  t.match(isolated.error.message, /"CN=swtpm-localca"/, 'who is missing')
+  t.match(isolated.error.message, /under attestation\.tpm\.roots$/, 'and where it goes')
+  const [issuer] = tpm.roots
+  if (issuer === undefined) throw new Error('no issuer')
+  const [stranger = Buffer.alloc(0)] = certificates('st-ecc.pem').slice(1)
+  const anchor = new X509Certificate(tpm.anchor).raw
+  // Upside down, with one that is none of its own, over two indices, filled up.
+  const middle = 100
+  const parts = [stranger, anchor, issuer.raw.subarray(0, middle)]
+  await tpm.burn('0x1c00100', Buffer.concat(parts))
+  await tpm.burn('0x1c00101', Buffer.concat([issuer.raw.subarray(middle), Buffer.alloc(40, 255)]))
+  const { ekCertificates = [] } = await device.firstStep()
+  const sent = ekCertificates.map((text) => Buffer.from(text, 'base64url'))
+  t.same(sent.slice(1), [issuer.raw, anchor])
+  const rig = await operator(t, 'roots: [anchor.pem]')
+  t.match(await enrol(rig), { status: 200, trust: 'hardware', scheme: 'tpm' })
+})
+
+t.test('without a certificate it shows its endorsement key, which an operator lists', async (t) => {
+  await tpm.tool('nvundefine', '0x1c00002', '-C', 'p')
+  const unlisted = await enrol(await operator(t, 'roots: [root.pem]'))
+  t.match(unlisted, { status: 422, error: { code: 'unpinned-root' } })
+  const says = /^endorsement key ([0-9a-f]{64}) .*list it under attestation\.tpm\.endorsement_keys$/
+  const [, digest] = says.exec(unlisted.error.message) ?? []
+  const rig = await operator(t, `endorsement_keys: ["${digest}"]`)
+  t.match(await enrol(rig), { status: 200, trust: 'hardware', scheme: 'tpm' })
+})
+
+t.test('device run shows the endorsement key that its maker has certified', async (t) => {
+  const shown = async () => {
+    const key = await openTpmKey(tpm.tcti)
+    t.equal(key.scheme, 'tpm')
+    const { tpm: first } = (await key.introduction()) as { tpm: TpmFirstStep }
+    return first
+  }
+  const { ekPublic = '', ekCertificates } = await shown()
+  t.ok(Buffer.from(ekPublic, 'base64url').length > 256, 'none: the RSA one itself')
+  t.equal(ekCertificates, undefined)
+  await tpm.tool('createek', '-G', 'ecc', '-c', tpm.at('ek'), '-u', tpm.at('ek.pub'))
+  await tpm.tool('readpublic', '-c', tpm.at('ek'), '-f', 'pem', '-o', tpm.at('ek.pem'))
+  await tpm.tool('flushcontext', '-t')
+  const der = await tpm.certify('ek.pem')
+  await tpm.burn('0x1c0000a', Buffer.concat([der, Buffer.alloc(100, 255)]))
+  const certified = await shown()
+  t.equal(certified.ekCertificates?.[0], der.toString('base64url'), 'the P-256 one')
+  t.equal(certified.ekCertificates?.length, 3, 'with its issuers')
+  await tpm.burn('0x1c00002', Buffer.alloc(100, 255))
+  t.same(await shown(), certified, 'memory for another that holds none')
+  await tpm.tool('nvundefine', '0x1c0000a', '-C', 'p')
+  t.same(Object.keys(await shown()), ['ekPublic', 'akPublic'], 'no certificate that can be read')
 })

@@ -91,6 +91,16 @@ export async function startTpm(t: Test) {
     roots: readTpmRoots([
       { name: 'issuercert.pem', content: readFileSync(at('ca/issuercert.pem')) },
     ]).roots,
+    /** The self-signed certificate of who signed `roots`: PEM. */
+    anchor: readFileSync(at('ca/swtpm-localca-rootca-cert.pem'), 'utf8'),
+    /** Writes to NV memory as a maker does: it stays when the owner clears the TPM. */
+    async burn(index: string, content: Uint8Array): Promise<void> {
+      writeFileSync(at('burnt'), content)
+      const attributes = 'platformcreate|ppwrite|ppread|ownerread|authread|no_da'
+      const size = ['-s', `${content.length}`, '-a', attributes]
+      await must('tpm2_nvdefine', index, '-C', 'p', ...size, '-T', tcti)
+      await must('tpm2_nvwrite', index, '-C', 'p', '-i', at('burnt'), '-T', tcti)
+    },
     /** DER of a certificate by this TPM's authority for a key that is in a PEM file. */
     async certify(publicPem: string): Promise<Buffer> {
       writeFileSync(at('extensions'), 'basicConstraints=critical,CA:FALSE\n')

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { pino } from 'pino'
 import t from 'tap'
 import { TPM_VENDOR_ROOTS } from '../../attestation/roots/tpm.ts'
+import { TPM_VENDOR_INTERMEDIATES } from '../../attestation/roots/tpm-intermediates.ts'
 import type { Config } from '../../config/config.ts'
 import { createVerifiers, type Policies } from '../../server/attestation.ts'
 import type { OperatorCertificate } from '../../server/certificate.ts'
@@ -34,12 +35,13 @@ t.test('nothing is taken that the file does not name', async (t) => {
 })
 
 t.test('TPM: built-in authorities, and those of the files, beside the configuration', async (t) => {
-  t.equal(policiesOf('tpm: {}').tpm?.roots.length, TPM_VENDOR_ROOTS.length)
+  const builtIn = [...TPM_VENDOR_ROOTS, ...TPM_VENDOR_INTERMEDIATES].length
+  t.equal(policiesOf('tpm: {}').tpm?.roots.length, builtIn)
   write('roots.pem', pem + pem)
   write('root.der', root)
   const both = policiesOf(`tpm: { roots: [roots.pem, ${at('root.der')}] }`).tpm?.roots ?? []
   t.same(
-    both.slice(TPM_VENDOR_ROOTS.length).map(({ raw }) => raw),
+    both.slice(builtIn).map(({ raw }) => raw),
     [root, root, root],
   )
   const digest = 'AB:'.repeat(32).slice(0, -1)

@@ -2,6 +2,7 @@
 // the server over real books, a store in memory and a clock that the test plays.
 
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
+import { encode } from 'cborg'
 import fastify from 'fastify'
 import { pino } from 'pino'
 import { createCommitter } from '../../accounting/committer.ts'
@@ -34,6 +35,24 @@ export function newMeteringKey(): TestKey {
 
 export const signP256 = ({ privateKey }: TestKey, data: Uint8Array): Buffer =>
   sign('sha256', data, { key: privateKey, dsaEncoding: 'ieee-p1363' })
+
+const sha256 = (...parts: Uint8Array[]): Buffer =>
+  createHash('sha256').update(Buffer.concat(parts)).digest()
+
+/** What an iPhone's generateAssertion gives for the SHA-256 of `clientData`. */
+export function assertionOf(
+  key: TestKey,
+  clientData: Buffer,
+  counter: number,
+  appId: string,
+): Buffer {
+  const tail = Buffer.alloc(5)
+  tail[0] = 0x40
+  tail.writeUInt32BE(counter, 1)
+  const authenticatorData = Buffer.concat([sha256(Buffer.from(appId)), tail])
+  const signature = sign('sha256', sha256(authenticatorData, sha256(clientData)), key.privateKey)
+  return Buffer.from(encode({ signature, authenticatorData }))
+}
 
 /** A good enrolment of a key in software, with anything replaced. */
 export function enrolmentOf(name: string, key: TestKey, nonceText: string, change: object = {}) {

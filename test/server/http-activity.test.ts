@@ -1,8 +1,10 @@
 // POST /v1/activity/key over HTTP: its form, what is asked of the desk, and the status of each
-// reason to refuse.
+// reason to refuse; how much is done at once, and how often the chain is asked for statistics.
 
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { StorageError } from '../../accounting/storage.ts'
+import { ChainError } from '../../chain/error.ts'
 import type { DeviceEnrolment } from '../../ethereum/activity.ts'
 import { checksumAddress } from '../../ethereum/address.ts'
 import type { ActivityRefusal, Attestation } from '../../server/activity-desk.ts'
@@ -85,4 +87,71 @@ t.test('each reason has its status', async (t) => {
     throw new StorageError('unreachable', 'away')
   })
   t.match((await post(body)).json(), { error: { code: 'storage-unavailable' } })
+})
+
+t.test('eight are in work at once; what ended, well or not, makes room', async (t) => {
+  const open: { ends(): void; fails(): void }[] = []
+  // Whoever gets in beyond what should be is answered at once.
+  let held = 8
+  const { asked, post } = await served(t, async () => {
+    if (open.length === held) return { signature: Buffer.alloc(65) }
+    return new Promise((resolve, reject) => {
+      const fails = () => reject(new StorageError('unreachable', 'away'))
+      open.push({ ends: () => resolve({ signature: Buffer.alloc(65) }), fails })
+    })
+  })
+  const inWork = async (count: number) => {
+    for (let turn = 0; turn < 2_000 && open.length < count; turn++) await setTimeout(5)
+    t.equal(open.length, count)
+  }
+  const sent = Array.from({ length: 8 }, () => post(body))
+  await inWork(8)
+  const busy = await post(body)
+  t.equal(busy.status, 503)
+  t.match(busy.json(), { error: { code: 'busy' } })
+  t.equal(asked.length, 8)
+  open[0]?.ends()
+  open[1]?.fails()
+  const [first, second, ...others] = sent
+  t.equal((await first)?.status, 200)
+  t.equal((await second)?.status, 503)
+  held = 10
+  const more = [post(body), post(body)]
+  await inWork(10)
+  t.match((await post(body)).json(), { error: { code: 'busy' } })
+  for (const one of open) one.ends()
+  for (const one of [...others, ...more]) t.equal((await one).status, 200)
+})
+
+t.test('statistics ask the chain once in 5 s, whether it answers or not', async (t) => {
+  const clock = { nowMs: 1_030_000, asked: 0, isAway: false }
+  const { book } = activityDouble()
+  const catchUp = async () => {
+    clock.asked += 1
+    if (clock.isAway) throw new ChainError('chain-unreachable', 'away')
+    return true
+  }
+  const { call } = await rig(t, {
+    ...{ activity: activityDouble({ book: { ...book, catchUp } }), now: () => clock.nowMs },
+  })
+  const get = async (afterMs: number) => {
+    clock.nowMs += afterMs
+    return (await call('GET', '/v1/activity')).status
+  }
+  const steps: [afterMs: number, isAway: boolean, status: number, asked: number][] = [
+    [0, false, 200, 1],
+    [4_999, true, 200, 1],
+    [1, true, 503, 2],
+    [0, false, 503, 2],
+    [4_999, false, 503, 2],
+    [1, false, 200, 3],
+    [0, true, 200, 3],
+    // A clock that was set back: not the old answer for ever.
+    [-5_000, false, 200, 4],
+  ]
+  for (const [afterMs, isAway, status, asked] of steps) {
+    clock.isAway = isAway
+    t.equal(await get(afterMs), status)
+    t.equal(clock.asked, asked)
+  }
 })

@@ -1,11 +1,9 @@
 // Reports by a key of App Attest, over HTTP: assertions as an iPhone makes them, by a key in
 // software; their counter, which must rise over everything, a restart of the store included.
 
-import { createHash, sign } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { encode } from 'cborg'
 import t from 'tap'
 import { createCommitter } from '../../accounting/committer.ts'
 import { createLedger } from '../../accounting/ledger.ts'
@@ -14,24 +12,11 @@ import type { AppAttestPolicy } from '../../attestation/app-attest.ts'
 import { encodeReport, reportEvidence, reportMessage } from '../../attestation/usage-report.ts'
 import { createEnsureAccount } from '../../server/accounts.ts'
 import { accountNamed, paymentBy } from '../accounting/vouchers.ts'
-import { newMeteringKey, signP256, type TestKey } from './enrolment-rig.ts'
+import { assertionOf, newMeteringKey, signP256, type TestKey } from './enrolment-rig.ts'
 import { NOW_MS, rig } from './payment-rig.ts'
 
 const APP_ID = 'A1B2C3D4E5.org.example.meter'
 const POLICY: AppAttestPolicy = { appIds: [APP_ID], environments: ['production'] }
-
-const sha256 = (...parts: Uint8Array[]): Buffer =>
-  createHash('sha256').update(Buffer.concat(parts)).digest()
-
-/** What generateAssertion gives for the SHA-256 of `clientData`. */
-function assertionOf(key: TestKey, clientData: Buffer, counter: number, appId = APP_ID): Buffer {
-  const tail = Buffer.alloc(5)
-  tail[0] = 0x40
-  tail.writeUInt32BE(counter, 1)
-  const authenticatorData = Buffer.concat([sha256(Buffer.from(appId)), tail])
-  const signature = sign('sha256', sha256(authenticatorData, sha256(clientData)), key.privateKey)
-  return Buffer.from(encode({ signature, authenticatorData }))
-}
 
 function iphone() {
   const { world, ledger, open, deposit, pay, post, reports } = rig()
