@@ -45,6 +45,7 @@ function world() {
     report: (): Awaited<ReturnType<Till['report']>> => 'over',
   }
   const [events, calls]: [RunEvent[], string[]] = [[], []]
+  const usages: unknown[] = []
   let [book, paid] = [EMPTY_BOOK, 0n]
   let viewAtMs: number | undefined
   let view: SessionView[] = []
@@ -71,6 +72,7 @@ function world() {
       return knobs.deposit
     },
     now: () => knobs.nowMs,
+    ageMostMs: ({ startedAtMs }) => knobs.nowMs - startedAtMs,
     async ask() {
       if (knobs.isCut) throw new DeviceError('unavailable', 'nobody answers')
       view = knobs.sessions.map(tell)
@@ -80,7 +82,8 @@ function world() {
     outdate() {
       viewAtMs = undefined
     },
-    async pay(session, amount): Promise<Paid> {
+    async pay(session, amount, usage): Promise<Paid> {
+      usages.push(usage)
       book = promise(book, amount, session)
       if (knobs.isCut) return { kind: 'later', message: 'nobody answers', afterMs: undefined }
       const credited = amount - book.taken
@@ -99,7 +102,7 @@ function world() {
     signed: async () => undefined,
     readDeposit: async () => undefined,
   }
-  return { knobs, events, calls, till, paid: () => paid }
+  return { knobs, events, calls, usages, till, paid: () => paid }
 }
 
 type World = ReturnType<typeof world>
@@ -242,7 +245,8 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
   const { terms, startedAtMs } = BASE
   const { boot } = await freshState(new Map())
   const meter = { received: 0n, sent: 0n, at: { received: 0n, sent: 0n } }
-  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot }
+  const whole = { isFromStart: true, isWatched: false }
+  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot, ...whole }
   o.knobs.report = () => {
     o.knobs.sessions = [{ ...asks, state: 'closed', owed: 120n }]
     return 'taken'
@@ -258,6 +262,26 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
   )
   t.same(o.calls, [`report ${SESSION}`, 'reconnect'])
   t.equal(o.paid(), 120n)
+})
+
+t.test('a session that began before it was watched is not signed, and that is told', async (t) => {
+  const report = { nonce: 'n', sequence: 0 }
+  const before = { countedFor: () => ({ received: 5n, sent: 0n, at: { received: 0n, sent: 0n } }) }
+  for (const [name, readings, asks, told] of [
+    ['too late', { countedFor: () => undefined }, { ...BASE, report }, 1],
+    ['in time', before, { ...BASE, report }, 0],
+    ['an operator that takes no reports', undefined, BASE, 0],
+  ] as const) {
+    const o = world()
+    o.knobs.sessions = [asks]
+    await live(o, 60_000, undefined, { interfaceName: 'lo', readings })
+    t.equal(named(o).filter((event) => event === 'not-signed').length, told, name)
+    t.same(
+      o.usages.map((usage) => usage !== undefined),
+      [readings === before],
+      name,
+    )
+  }
 })
 
 t.test('one session only: it ends with it, its debt paid', async (t) => {
