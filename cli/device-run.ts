@@ -43,8 +43,8 @@ is paid before it ends; never more than the agreed tariff and the device's own m
   --metering-key auto|tpm|software   what signs the count of --interface: a key in this machine's
                          TPM 2.0 (tpm2-tools; $TPM2TOOLS_TCTI or /dev/tpmrm0), which operators may
                          trust more, or one in DIR; auto (default): the TPM's where there is one and
-                         the operator takes it. Which it is, is told, and why. One in a TPM signs
-                         what is published, too (see device activity)
+                         the operator takes it. Which it is, is told, and why. One in a TPM that
+                         the operator took signs what is published, too (see device activity)
   --json                 one JSON object a line on stdout: connected, session, paid, due,
                          stopped-paying, left, …; without it, lines for people on stderr
 
@@ -296,7 +296,8 @@ async function publish(
   const operator = operatorsOf(device).find(({ operatorId }) => operatorId === to.operatorId)
   const link = openChain((operator ?? device).rpc)
   try {
-    const key = meteringKey === 'software' ? undefined : await findActivityKey(env)
+    const place = { directory, operatorId: to.operatorId }
+    const key = meteringKey === 'software' ? undefined : await findActivityKey(place, env)
     const chain = readChain(link.rpc, device.contract)
     const where = { directory, device, to, rpc: link.rpc, chain }
     return await publishNow({ ...where, key, progress, now })
