@@ -2,7 +2,6 @@
 // used; and what the device says of a session that it saw too late.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,6 +12,7 @@ import { countedSince, type Reading, watchInterface } from '../../device/reading
 import { freshState, type RunState, remember, sample } from '../../device/run-state.ts'
 import { readSessions } from '../../device/session-view.ts'
 import { SESSION, sessionJson } from './payer-double.ts'
+import { move } from './traffic.ts'
 
 const at = (received: bigint, sent = 0n): Counters => ({ received, sent })
 const read = (atMs: number, received: bigint, isLinkUp = false): Reading => ({
@@ -63,22 +63,6 @@ t.test('an interface is read each second, for a minute, and while it is there', 
   t.equal(readings.countedFor(60_001), undefined)
   t.ok(readings.countedFor(60_000))
 })
-
-/** Moves octets through the loopback interface, which counts them in both directions. */
-async function move(octets: number): Promise<void> {
-  await new Promise<void>((done) => {
-    const server = createServer((near) => {
-      near.resume().on('end', () => {
-        near.destroy()
-        server.close(() => done())
-      })
-    })
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      connect(port, '127.0.0.1').end(Buffer.alloc(octets))
-    })
-  })
-}
 
 const MB = 1_000_000
 const [VIEW] = readSessions({ sessions: [sessionJson({ inputOctets: '7', outputOctets: '0' })] })

@@ -8,6 +8,7 @@ import t from 'tap'
 import { charge } from '../../device/charge.ts'
 import type { DeviceFile } from '../../device/device-file.ts'
 import { DeviceError } from '../../device/error.ts'
+import { readCounters } from '../../device/meter.ts'
 import { DEFAULT_POLICY } from '../../device/policy.ts'
 import { type RunDeps, type RunEnd, runDevice } from '../../device/run.ts'
 import type { RunEvent } from '../../device/run-events.ts'
@@ -17,6 +18,7 @@ import type { Paid, Till } from '../../device/till.ts'
 import { EMPTY_BOOK, promise, taken } from '../../device/voucher-book.ts'
 import type { Link, WpaControl } from '../../device/wpa-control.ts'
 import { payingTo, SESSION, sessionJson } from './payer-double.ts'
+import { move } from './traffic.ts'
 
 const START_MS = 1_000_000
 const place = mkdtempSync(join(tmpdir(), 'datanet-run-'))
@@ -283,6 +285,42 @@ t.test('a session that began before it was watched is not signed, and that is to
     )
   }
 })
+
+t.test(
+  'the last octets are counted: before the link goes, and before the end is told',
+  async (t) => {
+    const at = await readCounters('lo')
+    for (const end of ['link', 'session'] as const) {
+      const o = world()
+      const { knobs, till } = o
+      const state = await freshState(new Map(), 'lo')
+      const stop = new AbortController()
+      const octets = () => Number(state.seen.get(SESSION)?.meter?.received ?? 0)
+      let before: number | undefined
+      const lastly = async (): Promise<void> => {
+        if (before !== undefined || state.current === undefined) return
+        before = octets()
+        await move(1_000_000)
+        if (end === 'link') knobs.link = DOWN
+        else knobs.sessions = [{ ...BASE, state: 'closed', owed: 90n }]
+      }
+      const ask = till.ask
+      till.ask = async (timeoutMs) => {
+        if (end === 'session') await lastly()
+        return ask(timeoutMs)
+      }
+      const pause = async (ms: number): Promise<void> => {
+        knobs.nowMs += ms
+        if (before !== undefined) stop.abort()
+        else if (end === 'link') await lastly()
+      }
+      const readings = { countedFor: () => ({ received: 0n, sent: 0n, at }) }
+      const more = { state, interfaceName: 'lo', readings, pause, signal: stop.signal }
+      await live(o, 60_000, undefined, more)
+      t.ok(octets() - (before ?? 0) >= 1_000_000, end)
+    }
+  },
+)
 
 t.test('one session only: it ends with it, its debt paid', async (t) => {
   const o = world()
