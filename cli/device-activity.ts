@@ -28,9 +28,9 @@ point does not tell of the end, the operator may take minutes to close a session
 summary goes to the chain, for everybody to read, under the account's name.
 
 The summary is signed by the account. Its evidence is the signature of the metering key in this
-machine's TPM (see device run --interface), which the contract enrols where the operator vouches for
-it; else the operator's signature, which checks it against its ledger. Such a key is public then: it
-shows which accounts use the same machine. Evidence proves who reported, not that it is true. Each
+machine's TPM, where device run --interface has shown it to the operator for this account: then the
+contract enrols it; else the operator's signature, which checks it against its ledger. Such a key is
+public then: it shows which accounts use the same machine. Evidence proves who reported, not that it is true. Each
 session is published once, in the first summary after its end. The account pays the gas; on an
 embedded chain the faucet gives it.
 
@@ -72,7 +72,6 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const accountKey = await readAccountKey(directory, device, () => knownPassword(terminal))
   const vouchers = await openVouchers(directory)
   const tillOf = createTills({ directory, device, accountKey, vouchers, now })
-  const key = flags.publish === true ? await findActivityKey(terminal.env) : undefined
   const told: Told[] = []
   let failures = 0
   for (const { operatorId, rpc: url } of operators) {
@@ -81,6 +80,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       const { to } = await tillOf(operatorId)
       const chain = readChain(link.rpc, device.contract)
       const progress = terminal.err
+      const place = { directory, operatorId }
+      const key = flags.publish === true ? await findActivityKey(place, terminal.env) : undefined
       const deps = { ...{ directory, device, to, rpc: link.rpc, chain }, key, progress, now }
       const one = flags.publish === true ? toldOf(await publishNow(deps)) : await look(deps)
       if (one !== undefined) told.push(one)

@@ -11,13 +11,14 @@ import { readDevice } from '../device/folder.ts'
 import { createMaintenance } from '../device/maintenance.ts'
 import { isInterfaceName, readCounters } from '../device/meter.ts'
 import { readSeen } from '../device/own-sessions.ts'
+import { type Readings, watchInterface } from '../device/readings.ts'
 import { createRoaming } from '../device/roaming.ts'
 import { runDevice } from '../device/run.ts'
 import { jsonLine, type RunEvent, sentence } from '../device/run-events.ts'
 import { freshState } from '../device/run-state.ts'
 import { createTills, type MeteringKeyChoice, type OpenTill } from '../device/tills.ts'
 import { lockPayer, openVouchers } from '../device/vouchers-file.ts'
-import { openWpaControl } from '../device/wpa-control.ts'
+import { openWpaControl, type WpaControl } from '../device/wpa-control.ts'
 import { readArguments, usage } from './arguments.ts'
 import { Exit } from './exit.ts'
 import { knownPassword } from './password.ts'
@@ -35,14 +36,15 @@ is paid before it ends; never more than the agreed tariff and the device's own m
                          connections, join the best network that DIR's operators list (price and
                          reliability), leave a bad one, come back after being put off
   --interface IF         count this interface's octets and sign the count, for the operator to
-                         compare with the access point's (needed with --wpa-control)
+                         compare with the access point's (needed with --wpa-control). Start it
+                         some seconds before joining: a session that began earlier is not signed
   --session ID           pay for this session only, and end with it
                          (with neither: pay for the account's newest session)
   --metering-key auto|tpm|software   what signs the count of --interface: a key in this machine's
                          TPM 2.0 (tpm2-tools; $TPM2TOOLS_TCTI or /dev/tpmrm0), which operators may
                          trust more, or one in DIR; auto (default): the TPM's where there is one and
-                         the operator takes it. Which it is, is told, and why. One in a TPM signs
-                         what is published, too (see device activity)
+                         the operator takes it. Which it is, is told, and why. One in a TPM that
+                         the operator took signs what is published, too (see device activity)
   --json                 one JSON object a line on stdout: connected, session, paid, due,
                          stopped-paying, left, …; without it, lines for people on stderr
 
@@ -114,17 +116,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const halt = (): void => stop.abort()
   process.once('SIGTERM', halt).once('SIGINT', halt)
   const pauses = createPauses(stop.signal)
-  const control =
-    place.wpaControl === undefined || place.interfaceName === undefined
-      ? undefined
-      : openWpaControl(
-          {
-            directory: place.wpaControl,
-            interfaceName: place.interfaceName,
-            now: terminal.now,
-          },
-          pauses.wake,
-        )
+  const { interfaceName } = place
+  const readings = interfaceName === undefined ? undefined : await watchInterface(interfaceName)
+  const control = controlOf(place, terminal.now, readings, pauses.wake)
   const emit = printer(flags.json === true, device, terminal)
   try {
     const accountKey = await readAccountKey(directory, device, () => knownPassword(terminal))
@@ -133,7 +127,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const tillOf = createTills({
       ...{ directory, device, accountKey, vouchers, now },
       // Without an interface there is no meter to report.
-      ...(place.interfaceName !== undefined && {
+      ...(interfaceName !== undefined && {
         reports: { emit, meteringKey: place.meteringKey, environment: process.env },
       }),
     })
@@ -147,8 +141,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     flushCompileCache()
     const end = await runDevice({
       ...{ directory, device, policy, tillOf, control, emit },
-      state: await freshState(await readSeen(directory)),
-      interfaceName: place.interfaceName,
+      state: await freshState(await readSeen(directory), interfaceName),
+      ...{ interfaceName, readings },
       sessionId: place.sessionId,
       roaming:
         control === undefined
@@ -167,9 +161,23 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     return end === 'left' ? Exit.unavailable : Exit.ok
   } finally {
     control?.close()
+    readings?.close()
     process.off('SIGTERM', halt).off('SIGINT', halt)
     lock.release()
   }
+}
+
+function controlOf(
+  { wpaControl: directory, interfaceName }: Place,
+  now: () => number,
+  readings: Readings | undefined,
+  wake: () => void,
+): WpaControl | undefined {
+  if (directory === undefined || interfaceName === undefined) return undefined
+  return openWpaControl({ directory, interfaceName, now }, (event) => {
+    if (event === 'connected') void readings?.take(true)
+    wake()
+  })
 }
 
 interface Place {
@@ -288,7 +296,8 @@ async function publish(
   const operator = operatorsOf(device).find(({ operatorId }) => operatorId === to.operatorId)
   const link = openChain((operator ?? device).rpc)
   try {
-    const key = meteringKey === 'software' ? undefined : await findActivityKey(env)
+    const place = { directory, operatorId: to.operatorId }
+    const key = meteringKey === 'software' ? undefined : await findActivityKey(place, env)
     const chain = readChain(link.rpc, device.contract)
     const where = { directory, device, to, rpc: link.rpc, chain }
     return await publishNow({ ...where, key, progress, now })

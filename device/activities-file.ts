@@ -19,6 +19,9 @@ export interface ActivityRecord {
   readonly triedAtMs: number
 }
 
+/** Of an operator with which nothing was published or tried. */
+export const NEVER: ActivityRecord = { end: 0, nonce: '', isPending: false, triedAtMs: 0 }
+
 /** The records of DIR. Throws DeviceError 'damaged' where the file is not ours. */
 export function readActivityRecords(directory: string): Promise<Map<number, ActivityRecord>> {
   return readByOperator(join(directory, FILE), 'activities', recordOf, {

@@ -2,7 +2,7 @@
 // where the policy says so. Publishes in the background, so that paying never waits for a chain; a
 // failure is told and does not stop the paying. Called by the cli's `device run`.
 
-import { noteActivity, readActivityRecords } from './activities-file.ts'
+import { NEVER, noteActivity, readActivityRecords } from './activities-file.ts'
 import type { Published } from './activity.ts'
 import type { RunEvent } from './run-events.ts'
 import type { OpenTill } from './tills.ts'
@@ -39,8 +39,7 @@ export function createActivityTimer(deps: ActivityTimerDeps): ActivityTimer {
     // A time that is still to come is of a clock that was wrong.
     if (known !== undefined && known.triedAtMs <= now()) return known.triedAtMs + DAY_MS
     // On the disk, so that a device that runs an hour a day gets to its day, too.
-    const never = { end: 0, nonce: '', isPending: false }
-    const first = { ...never, ...known, triedAtMs: Math.floor(now()) }
+    const first = { ...NEVER, ...known, triedAtMs: Math.floor(now()) }
     await noteActivity(directory, operatorId, first)
     return now() + DAY_MS
   }

@@ -21,6 +21,7 @@ import { ChainError } from '../chain/error.ts'
 import type { RpcRequest } from '../chain/transactions.ts'
 import {
   type Activity,
+  activityJson,
   BY_ATTESTORS,
   BY_DEVICE,
   type DeviceEnrolment,
@@ -30,12 +31,7 @@ import {
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { recoverAddress, signDigest } from '../ethereum/signature.ts'
 import { sessionQueryDigest } from '../ethereum/typed-data.ts'
-import {
-  type ActivityRecord,
-  lastEnd,
-  noteActivity,
-  readActivityRecords,
-} from './activities-file.ts'
+import { lastEnd, NEVER, noteActivity, readActivityRecords } from './activities-file.ts'
 import type { ChainReader } from './chain.ts'
 import type { DeviceFile } from './device-file.ts'
 import { DeviceError } from './error.ts'
@@ -114,7 +110,6 @@ export async function publishNow(deps: ActivityDeps): Promise<Published> {
   }
 }
 
-const NEVER: ActivityRecord = { end: 0, nonce: '', isPending: false, triedAtMs: 0 }
 const tried = ({ now }: ActivityDeps) => ({ triedAtMs: Math.floor(now()) })
 
 function ask(deps: ActivityDeps): Promise<JsonAnswer> {
@@ -237,7 +232,7 @@ async function attested(
   deps: ActivityDeps,
 ): Promise<string | undefined> {
   await mustAttestAlone(contracts, deps)
-  const body = { activity: jsonOf(activity), signature: hex(signature) }
+  const body = { activity: activityJson(activity), signature: hex(signature) }
   const answer = await requestJson(`${deps.to.url}/v1/activity`, { body })
   if (codeOf(answer) === 'figures-differ') return undefined
   return attestorEvidence(digest, [await attestorSignature(answer, digest, contracts, deps)])
@@ -309,14 +304,6 @@ function readActivity(from: unknown, { to }: ActivityDeps): Activity {
     }
   } catch (error) {
     throw new DeviceError('refused', `${to.url} tells of no activity that can be read`, error)
-  }
-}
-
-function jsonOf(activity: Activity): object {
-  const { consumer, bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = activity
-  return {
-    ...{ ...rest, consumer: checksumAddress(consumer), evidenceHash: hex(evidenceHash) },
-    ...{ bytesUp: `${bytesUp}`, bytesDown: `${bytesDown}`, paid: `${paid}`, nonce: `${nonce}` },
   }
 }
 

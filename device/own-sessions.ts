@@ -18,8 +18,12 @@ export interface SeenSession {
   readonly seenAtMs: number
   /** Absent without an interface to count on. */
   readonly meter: Meter | undefined
-  /** The kernel's boot: counters of another one say nothing. */
+  /** The kernel's boot and the interface: counters of others say nothing. */
   readonly boot: string
+  /** The meter has all of it, and no figure of the operator's; not so in files of old versions. */
+  readonly isFromStart: boolean
+  /** This run has counted it; what flowed after another one's end nobody may have. Not kept. */
+  readonly isWatched: boolean
 }
 
 const FILE = 'sessions.json'
@@ -37,11 +41,14 @@ export function ownSessions(seen: ReadonlyMap<string, SeenSession>): Map<string,
 }
 
 /**
- * What the device can say of a session's volume. Undefined without a meter, and where the interface
- * was never there to be read: a figure that nobody counted must not be signed.
+ * What the device can say of a session's volume. Undefined without a meter, where the interface was
+ * never there to be read, and where less than the whole session was counted: a figure that nobody
+ * counted must not be signed, nor one that is too low.
  */
-export const countedIn = (session: SeenSession | undefined): Meter | undefined =>
-  session?.meter?.at === undefined ? undefined : session.meter
+export function countedIn(session: SeenSession | undefined): Meter | undefined {
+  if (session?.meter?.at === undefined) return undefined
+  return session.isFromStart && session.isWatched ? session.meter : undefined
+}
 
 /** Folds a reading of the interface into the session that runs on it. */
 export function metered(
@@ -80,7 +87,7 @@ export async function writeSeen(
   await writeDurably(directory, FILE, `${JSON.stringify({ version: 1, sessions }, null, 2)}\n`)
 }
 
-function jsonOf({ terms, meter, connectedAtMs, ...rest }: SeenSession): object {
+function jsonOf({ terms, meter, connectedAtMs, isWatched: _, ...rest }: SeenSession): object {
   const { flat } = terms
   return {
     ...rest,
@@ -108,7 +115,7 @@ const textOf = ({ received, sent }: Counters): object => ({
 })
 
 function seenOf(from: Record<string, unknown>): SeenSession {
-  const { terms, startedAtMs, connectedAtMs, seenAtMs, meter, boot } = from
+  const { terms, startedAtMs, connectedAtMs, seenAtMs, meter, boot, isFromStart } = from
   return {
     terms: readTerms(terms),
     startedAtMs: Number(startedAtMs),
@@ -116,6 +123,8 @@ function seenOf(from: Record<string, unknown>): SeenSession {
     seenAtMs: Number(seenAtMs),
     meter: meter === null ? undefined : meterOf(meter as object),
     boot: String(boot),
+    isFromStart: isFromStart === true,
+    isWatched: false,
   }
 }
 

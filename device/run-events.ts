@@ -50,6 +50,7 @@ export type RunEvent =
       /** Why it is not a better one. */
       readonly why?: string
     }
+  | { readonly event: 'not-signed'; readonly session: string }
   | { readonly event: 'report-refused'; readonly session: string; readonly why: string }
   | { readonly event: 'failed'; readonly what: string; readonly message: string }
   | { readonly event: 'stopped' }
@@ -97,6 +98,8 @@ export function sentence(
       const why = event.why === undefined ? '' : ` (${event.why})`
       return `usage is signed by a key in ${where}, trust ${event.trust}${why}`
     }
+    case 'not-signed':
+      return `session ${event.session} began before its octets were counted here: they are not signed`
     case 'report-refused':
       return `the operator does not take the report of session ${event.session}: ${event.why}`
     case 'failed':

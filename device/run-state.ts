@@ -7,6 +7,7 @@ import { metered, ownSessions, type SeenSession } from './own-sessions.ts'
 import type { Knowledge } from './payer.ts'
 import type { Policy } from './policy.ts'
 import { badService, FRESH_QUALITY, noteTraffic, type Quality } from './quality.ts'
+import type { Readings } from './readings.ts'
 import type { SessionView } from './session-view.ts'
 import type { Till } from './till.ts'
 import type { Link } from './wpa-control.ts'
@@ -16,16 +17,14 @@ export interface RunState {
   link: Link | undefined
   /** When the link came up while we watched; undefined where it was up before. */
   connectedAtMs: number | undefined
-  /** The interface's counters at that moment. */
-  connectedAt: Counters | undefined
   linkUpSinceMs: number
   current: string | undefined
   /** The session before the link went: a short break does not end it at the access point. */
   previous: string | undefined
   readonly left: Set<string>
   readonly toldDebts: Set<string>
-  /** Sessions that are over and of which the last report was sent. */
-  readonly saidEnds: Set<string>
+  /** Of sessions that are over: what became of the last report. */
+  readonly ends: Map<string, 'said' | 'no-key'>
   seen: Map<string, SeenSession>
   quality: Quality
   octetsPerSecond: number
@@ -35,6 +34,7 @@ export interface RunState {
   stoppedFor: string | undefined
   topUpNotBeforeMs: number
   closedAtMs: number | undefined
+  /** The kernel's boot and the interface: counters of others say nothing. */
   readonly boot: string
 }
 
@@ -44,15 +44,18 @@ const FALL_OFF = 0.9
 const IDLE_OCTETS_PER_SECOND = 10
 const BOOT_FILE = '/proc/sys/kernel/random/boot_id'
 
-export async function freshState(seen: Map<string, SeenSession>): Promise<RunState> {
+export async function freshState(
+  seen: Map<string, SeenSession>,
+  interfaceName = '',
+): Promise<RunState> {
   const boot = await readFile(BOOT_FILE, 'utf8').catch(() => '')
   return {
-    ...{ link: undefined, connectedAtMs: undefined, connectedAt: undefined, linkUpSinceMs: 0 },
+    ...{ link: undefined, connectedAtMs: undefined, linkUpSinceMs: 0 },
     ...{ current: undefined, previous: undefined, left: new Set(), toldDebts: new Set(), seen },
-    saidEnds: new Set(),
+    ends: new Map(),
     ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, sampledAtMs: 0, failures: 0 },
     ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined },
-    boot: boot.trim(),
+    boot: `${boot.trim()} ${interfaceName}`,
   }
 }
 
@@ -72,44 +75,70 @@ export async function sample(
 ): Promise<void> {
   const counters = interfaceName === undefined ? undefined : await readCounters(interfaceName)
   if (counters !== undefined) state.quality = noteTraffic(state.quality, counters, nowMs)
-  const { current } = state
-  const session = current === undefined ? undefined : state.seen.get(current)
-  if (current === undefined || session === undefined) return
-  const after = metered(session, counters, state.boot, nowMs)
-  const octets = octetsIn(after) - octetsIn(session)
+  const octets = count(state, counters, nowMs)
+  if (octets === undefined) return
   const ms = Math.max(1, nowMs - state.sampledAtMs)
   const rate = Math.max(0, (Number(octets) * 1000) / ms)
   // Falls off slowly, so that one quiet second does not hide a busy minute; below that it is idle.
   const before = state.octetsPerSecond * FALL_OFF ** (ms / 1000)
   state.octetsPerSecond = Math.max(rate, before < IDLE_OCTETS_PER_SECOND ? 0 : before)
   state.sampledAtMs = nowMs
+}
+
+/** Counts the last octets of a session that is over, as it seems; no rate is made of them. */
+export async function countLast(
+  state: RunState,
+  interfaceName: string | undefined,
+  nowMs: number,
+): Promise<void> {
+  if (interfaceName !== undefined) count(state, await readCounters(interfaceName), nowMs)
+}
+
+/** Folds a reading into the meter of the running session, if there is one; what it adds. */
+function count(state: RunState, now: Counters | undefined, nowMs: number): bigint | undefined {
+  const { current } = state
+  const session = current === undefined ? undefined : state.seen.get(current)
+  if (current === undefined || session === undefined) return undefined
+  const after = metered(session, now, state.boot, nowMs)
   state.seen.set(current, after)
+  return octetsIn(after) - octetsIn(session)
 }
 
 const octetsIn = ({ meter }: SeenSession): bigint => (meter === undefined ? 0n : octetsOf(meter))
 
-/** Begins the memory of a session that is seen for the first time. */
+/** Where a session's octets are counted, and how long ago it began at most. */
+export interface Counting {
+  readonly interfaceName: string | undefined
+  readonly readings: Pick<Readings, 'countedFor'> | undefined
+  readonly ageMostMs: number | undefined
+}
+
+/** Begins the memory of a session that is seen for the first time, or goes on with it. */
 export async function remember(
   state: RunState,
   session: SessionView,
-  interfaceName: string | undefined,
+  { interfaceName, readings, ageMostMs }: Counting,
   nowMs: number,
 ): Promise<void> {
-  if (state.seen.has(session.id)) return
+  const known = state.seen.get(session.id)
+  if (known !== undefined) {
+    const isFromStart = known.isFromStart && known.boot === state.boot
+    state.seen.set(session.id, { ...known, isFromStart, isWatched: true })
+    return
+  }
   const now = interfaceName === undefined ? undefined : await readCounters(interfaceName)
-  const isFromStart = state.connectedAt !== undefined
+  const counted = ageMostMs === undefined ? undefined : readings?.countedFor(ageMostMs)
   // What went before this program watched is taken from the operator; payer.ts holds it to bounds.
-  const meter =
-    interfaceName === undefined
-      ? undefined
-      : startMeter(isFromStart ? 0n : session.octets, isFromStart ? state.connectedAt : now)
+  const meter = interfaceName === undefined ? undefined : startMeter(session.octets, now)
   state.seen.set(session.id, {
     terms: session.terms,
     startedAtMs: session.startedAtMs,
     connectedAtMs: state.connectedAtMs,
     seenAtMs: nowMs,
-    meter,
+    meter: counted ?? meter,
     boot: state.boot,
+    isFromStart: counted !== undefined,
+    isWatched: true,
   })
 }
 

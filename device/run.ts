@@ -5,15 +5,15 @@
 import type { DeviceFile } from './device-file.ts'
 import { DeviceError } from './error.ts'
 import { reportEnds } from './last-report.ts'
-import { readCounters } from './meter.ts'
 import { linkOperator } from './network-block.ts'
 import { countedIn, writeSeen } from './own-sessions.ts'
 import { type Decision, debtRefusal, decide, isDebt, pickSession } from './payer.ts'
 import type { Policy } from './policy.ts'
 import { badService, FRESH_QUALITY, noteProbe } from './quality.ts'
+import type { Readings } from './readings.ts'
 import type { Roaming } from './roaming.ts'
 import type { RunEvent } from './run-events.ts'
-import { knowledgeOf, type RunState, remember, sample, tell } from './run-state.ts'
+import { countLast, knowledgeOf, type RunState, remember, sample, tell } from './run-state.ts'
 import type { SessionView } from './session-view.ts'
 import type { Till } from './till.ts'
 import type { OpenTill } from './tills.ts'
@@ -30,6 +30,8 @@ export interface RunDeps {
   readonly control: WpaControl | undefined
   readonly roaming: Roaming | undefined
   readonly interfaceName: string | undefined
+  /** That interface as it was since before its sessions; absent: none is counted whole. */
+  readonly readings?: Pick<Readings, 'countedFor'> | undefined
   /** Pay for this session only, and end with it. */
   readonly sessionId: string | undefined
   readonly emit: (event: RunEvent) => void
@@ -110,16 +112,13 @@ async function watchLink(deps: RunDeps): Promise<Link> {
   if (isSame) return link
   const open = await openTill(deps, link)
   const nowMs = open?.till.now() ?? 0
+  if (open !== undefined) await countLast(state, deps.interfaceName, nowMs)
   state.quality = FRESH_QUALITY
   open?.till.outdate()
   if (link.isUp) {
     state.linkUpSinceMs = nowMs
     state.failures = 0
     state.connectedAtMs = before === undefined ? undefined : nowMs
-    state.connectedAt =
-      before === undefined || deps.interfaceName === undefined
-        ? undefined
-        : await readCounters(deps.interfaceName)
     const operatorId = linkOperator(link.idText) ?? deps.device.operatorId
     if (control !== undefined) {
       emit({ event: 'connected', operatorId, ssid: link.ssid, bssid: link.bssid })
@@ -176,9 +175,13 @@ async function ask(deps: RunDeps, till: Till): Promise<RunEnd | undefined> {
     const roundTripMs = await till.ask(timeoutOf(state))
     state.failures = 0
     state.quality = noteProbe(state.quality, roundTripMs)
-    const { seen, saidEnds: said } = state
-    const ends = { till, seen, said, timeoutMs: timeoutOf(state), pause: deps.pause }
-    if (await reportEnds(ends)) await till.ask(timeoutOf(state))
+    const isRunning = till.sessions.some(
+      ({ id, state: is }) => id === state.current && is !== 'closed',
+    )
+    if (!isRunning) await countLast(state, deps.interfaceName, till.now())
+    const { seen, ends } = state
+    const last = { till, seen, ends, timeoutMs: timeoutOf(state), pause: deps.pause }
+    if (await reportEnds(last)) await till.ask(timeoutOf(state))
   } catch (error) {
     state.quality = noteProbe(state.quality, undefined)
     await retryLater(deps, 'sessions', error)
@@ -216,10 +219,16 @@ async function follow(deps: RunDeps, till: Till): Promise<RunEnd | undefined> {
   }
   if (session.id === before) return undefined
   state.closedAtMs = undefined
-  await remember(state, session, deps.interfaceName, till.now())
+  const { interfaceName, readings } = deps
+  const counting = { interfaceName, readings, ageMostMs: till.ageMostMs(session) }
+  await remember(state, session, counting, till.now())
   await writeSeen(deps.directory, state.seen)
-  const { id, tariff, terms, startedAtMs } = session
+  const { id, tariff, terms, startedAtMs, report } = session
   emit({ event: 'session', session: id, tariff, terms, startedAtMs })
+  const isWhole = state.seen.get(id)?.isFromStart === true
+  if (interfaceName !== undefined && report !== undefined && !isWhole) {
+    emit({ event: 'not-signed', session: id })
+  }
   return undefined
 }
 

@@ -14,7 +14,7 @@ import {
 } from './operator-api.ts'
 import { keepReceipt } from './receipts.ts'
 import type { SessionView } from './session-view.ts'
-import type { UsageReporter } from './usage-reporter.ts'
+import { isOfKey, type UsageReporter } from './usage-reporter.ts'
 import { dropped, promise, signedFor, taken, type VoucherBook } from './voucher-book.ts'
 import type { VouchersFile } from './vouchers-file.ts'
 
@@ -47,6 +47,11 @@ export interface Till {
   /** What a voucher may reach: the deposit less what a shift waits to move away. */
   readonly deposit: bigint | undefined
   now(): number
+  /**
+   * How long ago a session began, at most: from the answer that told of it, whose times are whole
+   * seconds of one clock. Undefined where the answer had no time.
+   */
+  ageMostMs(session: SessionView): number | undefined
   /** Asks for the sessions; resolves with the round trip in ms. Throws as askSessions. */
   ask(timeoutMs: number): Promise<number>
   /** The next decision has to ask first. */
@@ -54,14 +59,17 @@ export interface Till {
   pay(session: string, amount: bigint, usage: Usage | undefined, timeoutMs: number): Promise<Paid>
   /**
    * Reports the own meter's figures without money. `over`: it is too late, or nobody takes reports;
-   * `again`: the key has to be enrolled first, or nobody answered.
+   * `no-key`: the key has to be shown first; `again`: nobody answered, or this one is not taken.
    */
-  report(session: string, usage: Usage, timeoutMs: number): Promise<'taken' | 'over' | 'again'>
+  report(session: string, usage: Usage, timeoutMs: number): Promise<Reported>
   /** Notes what is signed for a certificate, before it is written there. */
   signed(amount: bigint): Promise<void>
   /** Reads the escrow; keeps the last value where the chain does not answer. */
   readDeposit(timeoutMs: number): Promise<void>
 }
+
+/** What became of a report without money. */
+export type Reported = 'taken' | 'over' | 'no-key' | 'again'
 
 /** What the own meter saw, since the session began. */
 export interface Usage {
@@ -69,6 +77,8 @@ export interface Usage {
   readonly sent: bigint
 }
 
+/** What is told in whole seconds may be so much more. */
+const SECOND_MS = 1_000
 /** Clocks this close are taken as equal: the operator tells its own in whole seconds. */
 const CLOCKS_ALIKE_MS = 2_000
 
@@ -79,6 +89,8 @@ export function openTill(deps: TillDeps): Till {
   let viewAtMs: number | undefined
   let deposit: bigint | undefined
   let offsetMs = 0
+  /** The last answer's time, and when it was asked for by the own clock. */
+  let answered: { readonly clockMs: number; readonly askedAtMs: number } | undefined
   const now = (): number => deps.now() + offsetMs
   const note = (book: VoucherBook): Promise<void> => vouchers.write(operatorId, book)
 
@@ -126,12 +138,19 @@ export function openTill(deps: TillDeps): Till {
       return deposit
     },
     now,
+    ageMostMs({ startedAtMs }) {
+      if (answered === undefined) return undefined
+      const { clockMs, askedAtMs } = answered
+      return clockMs + SECOND_MS - startedAtMs + (deps.now() - askedAtMs)
+    },
     async ask(timeoutMs) {
       const startedAtMs = deps.now()
       const asked = await askSessions(to, Math.floor(now() / 1000), timeoutMs)
       const endedAtMs = deps.now()
+      const { clockMs } = asked
+      answered = clockMs === undefined ? undefined : { clockMs, askedAtMs: startedAtMs }
       const before = offsetMs
-      offsetMs = offsetOf(asked.clockMs, (startedAtMs + endedAtMs) / 2) ?? offsetMs
+      offsetMs = offsetOf(clockMs, (startedAtMs + endedAtMs) / 2) ?? offsetMs
       if (asked.isRefusedForTime && Math.abs(offsetMs - before) < CLOCKS_ALIKE_MS) {
         throw new DeviceError('refused', `${to.url} says that the time of this device is wrong`)
       }
@@ -153,11 +172,12 @@ export function openTill(deps: TillDeps): Till {
       if (deps.reporter === undefined) return 'over'
       deps.reporter.prepare(now())
       const evidence = await evidenceOf(session, usage)
-      if (evidence === undefined) return 'again'
+      if (evidence === undefined) return 'no-key'
       const answer = await sendUsage(to, { session, evidence, timeoutMs })
       if (answer === undefined) return 'again'
       deps.reporter.answered(session, answer)
       if (answer.accepted) return 'taken'
+      if (isOfKey(answer.reason)) return 'no-key'
       return answer.reason === 'session-over' ? 'over' : 'again'
     },
     signed: (amount) => note(signedFor(vouchers.book(operatorId), amount)),

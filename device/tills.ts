@@ -3,10 +3,11 @@
 
 import { checksumAddress, parseAddress } from '../ethereum/address.ts'
 import { payPlaceDomain } from '../ethereum/typed-data.ts'
+import { noteTpmKey } from './activity-key.ts'
 import { type DeviceFile, type EnrolledOperator, operatorsOf } from './device-file.ts'
 import { DeviceError } from './error.ts'
 import { requestJson } from './http.ts'
-import { enrolFirst } from './metering-enrolment.ts'
+import { type EnrolledKey, enrolFirst } from './metering-enrolment.ts'
 import { type MeteringSigner, openSoftwareKey } from './metering-key.ts'
 import type { PayingTo } from './operator-api.ts'
 import type { RunEvent } from './run-events.ts'
@@ -70,11 +71,24 @@ export function createTills(deps: TillsDeps): (operatorId: number) => Promise<Op
     const reporter =
       reports === undefined
         ? undefined
-        : createUsageReporter({ enrol: () => enrolFirst(to, ways), emit: reports.emit })
+        : createUsageReporter({ enrol: () => enrolled(directory, to, ways), emit: reports.emit })
     const made = { till: openTill({ ...deps, to, escrow, reporter }), to }
     open.set(operatorId, made)
     return made
   }
+}
+
+/** Enrols one of the keys; whether it is the TPM's stands in DIR. */
+async function enrolled(
+  directory: string,
+  to: PayingTo,
+  ways: Parameters<typeof enrolFirst>[1],
+): Promise<EnrolledKey> {
+  const key = await enrolFirst(to, ways)
+  const { scheme, publicKey } = key.signer
+  const { operatorId } = to
+  if (scheme === 'tpm') await noteTpmKey({ directory, operatorId }, publicKey)
+  return key
 }
 
 function waysOf(

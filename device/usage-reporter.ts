@@ -24,7 +24,7 @@ export interface ReportAnswer {
 export interface UsageReporter {
   /** Enrols the key in the background where that is due; returns at once. */
   prepare(nowMs: number): void
-  /** Undefined: no key enrolled yet, or the operator gave no nonce. `nowMs`: by its clock. */
+  /** Undefined: no key that counts now, or the operator gave no nonce. `nowMs`: by its clock. */
   sign(
     session: SessionView,
     octets: { readonly received: bigint; readonly sent: bigint },
@@ -32,6 +32,10 @@ export interface UsageReporter {
   ): Promise<ReportEvidence | undefined>
   answered(session: string, answer: ReportAnswer): void
 }
+
+/** The operator refuses what the key signs until it is shown anew. */
+export const isOfKey = (reason: string): boolean =>
+  reason === 'no-key' || reason === 'key-expired' || reason === 'bad-signature'
 
 export interface ReporterDeps {
   /** Throws where no key came to count with this operator. */
@@ -59,6 +63,8 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
   let key: EnrolledKey | undefined
   let enrolAtMs = Number.NEGATIVE_INFINITY
   let running = false
+  /** The operator has said that the key does not count: what it signs would be refused. */
+  let isRefused = false
   const last = new Map<string, Last>()
   const failed = (error: unknown): void => {
     const problem = error instanceof Error ? error.message : String(error)
@@ -69,6 +75,7 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
   async function renew(nowMs: number): Promise<void> {
     const before = key
     key = await enrol()
+    isRefused = false
     const { scheme } = key.signer
     const { trust, why } = key
     if (before?.signer.scheme !== scheme || before.trust !== trust || before.why !== why) {
@@ -91,7 +98,7 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
         })
     },
     async sign({ id, report }, { received, sent }, nowMs) {
-      if (key === undefined || report === undefined) return undefined
+      if (key === undefined || isRefused || report === undefined) return undefined
       const known = last.get(id)
       // Of the operator's last two words the later one counts.
       const nonce = known?.view === report && known.nonce !== '' ? known.nonce : report.nonce
@@ -127,8 +134,9 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
       // A payment in each moment would say the same each time.
       if (known?.refusedFor !== reason) emit({ event: 'report-refused', session, why: reason })
       if (known !== undefined) known.refusedFor = reason
-      const isUnknown = reason === 'no-key' || reason === 'key-expired'
-      if (isUnknown || reason === 'bad-signature') enrolAtMs = Number.NEGATIVE_INFINITY
+      if (!isOfKey(reason)) return
+      isRefused = true
+      enrolAtMs = Number.NEGATIVE_INFINITY
     },
   }
 }

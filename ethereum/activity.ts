@@ -1,8 +1,9 @@
 // Typed data of published activities: what a consumer signs to publish a summary of what it used
-// and paid, and what attestors sign to enrol a device's P-256 key. Pure; owns the words and their
-// order, nothing of what the figures mean. Called by chain/, device/ and server/.
+// and paid, and what attestors sign to enrol a device's P-256 key; a summary as HTTP carries it.
+// Pure; owns the words and their order, nothing of what the figures mean. Called by chain/, device/
+// and server/.
 
-import type { Address } from './address.ts'
+import { type Address, checksumAddress } from './address.ts'
 import { keccak256 } from './keccak.ts'
 import { addressWord, type Domain, typedDataDigest, uintWord } from './typed-data.ts'
 
@@ -90,6 +91,17 @@ export function activityDigest(domain: Domain, value: Activity): Buffer {
     word(value.evidenceHash),
     uintWord(value.nonce),
   ])
+}
+
+/** An activity as HTTP shows it and takes it: amounts as decimal text, octets in hex. */
+export function activityJson(activity: Activity): object {
+  const { consumer, bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = activity
+  return {
+    consumer: checksumAddress(consumer),
+    ...rest,
+    ...{ bytesUp: `${bytesUp}`, bytesDown: `${bytesDown}`, paid: `${paid}`, nonce: `${nonce}` },
+    evidenceHash: `0x${Buffer.from(evidenceHash).toString('hex')}`,
+  }
 }
 
 /** The domain of one DeviceVerifier (chain/contracts/DeviceVerifier.sol). */

@@ -10,7 +10,7 @@ import { StorageError } from '../accounting/storage.ts'
 import { isRecord, readAccount, readSignature } from '../accounting/voucher.ts'
 import { type ActivityTotals, NO_ACTIVITY } from '../chain/activity-events.ts'
 import { ChainError } from '../chain/error.ts'
-import type { Activity, DeviceEnrolment } from '../ethereum/activity.ts'
+import { type Activity, activityJson, type DeviceEnrolment } from '../ethereum/activity.ts'
 import { type Address, checksumAddress, parseAddress } from '../ethereum/address.ts'
 import type { ActivityBook, OperatorActivity } from './activity-book.ts'
 import type { ActivityDesk, ActivityRefusal, Attestation } from './activity-desk.ts'
@@ -208,17 +208,6 @@ function readBody(body: unknown): { activity: Activity; signature: Buffer } {
   }
   const fields = { ...rest, ...octets, consumer, paid: amount, nonce: BigInt(nonce) }
   return { activity: { ...fields, evidenceHash: wordOf(evidenceHash) }, signature }
-}
-
-/** An activity as HTTP shows it and takes it. */
-export function activityJson(activity: Activity): object {
-  const { consumer, bytesUp, bytesDown, paid, evidenceHash, nonce, ...rest } = activity
-  return {
-    consumer: checksumAddress(consumer),
-    ...rest,
-    ...{ bytesUp: `${bytesUp}`, bytesDown: `${bytesDown}`, paid: `${paid}`, nonce: `${nonce}` },
-    evidenceHash: `0x${Buffer.from(evidenceHash).toString('hex')}`,
-  }
 }
 
 function statistics(

@@ -2,8 +2,11 @@
 // them, and no key is found where there is none.
 
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t from 'tap'
-import { activityKeyOf, findActivityKey } from '../../device/activity-key.ts'
+import { activityKeyOf, findActivityKey, noteTpmKey } from '../../device/activity-key.ts'
 
 const HALF = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n / 2n
 
@@ -27,5 +30,10 @@ t.test('EIP-7951: 64 bytes r ‖ s with the lower s, over SHA-256 of the digest'
 })
 
 t.test('no TPM, or nobody who can talk to it: no key', async (t) => {
-  t.equal(await findActivityKey({ TPM2TOOLS_TCTI: 'swtpm:path=/nowhere' }), undefined)
+  const directory = mkdtempSync(join(tmpdir(), 'datanet-activity-key-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const place = { directory, operatorId: 7 }
+  await noteTpmKey(place, Buffer.alloc(65, 4))
+  t.equal(statSync(join(directory, 'metering-7.tpm')).mode & 0o777, 0o600)
+  t.equal(await findActivityKey(place, { TPM2TOOLS_TCTI: 'swtpm:path=/nowhere' }), undefined)
 })

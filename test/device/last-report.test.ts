@@ -31,14 +31,18 @@ async function reported(
     },
   } as unknown as Till
   let pausedMs = 0
-  const seen = new Map([[SESSION, { meter: meter === 'none' ? undefined : meter } as SeenSession]])
+  const whole = { isFromStart: true, isWatched: true }
+  const own = { meter: meter === 'none' ? undefined : meter, ...whole } as SeenSession
+  const seen = new Map([[SESSION, own]])
   const pause = async (ms: number): Promise<void> => {
     pausedMs += ms
   }
-  const deps = { till, seen, said: new Set<string>(), timeoutMs: 1_000, pause }
+  const deps = { till, seen, ends: new Map(), timeoutMs: 1_000, pause }
   const isTaken = await reportEnds(deps)
+  const [first, firstMs] = [asked.length, pausedMs]
   const again = await reportEnds(deps)
-  return { isTaken, again, asked, pausedMs }
+  await reportEnds(deps)
+  return { isTaken, again, asked, first, pausedMs: firstMs, laterMs: pausedMs - firstMs }
 }
 
 t.test('for a session that is over and owes: once, with what the meter says', async (t) => {
@@ -60,6 +64,20 @@ t.test('not for ever: the debt waits two seconds at most', async (t) => {
   t.equal(isTaken, false)
   t.equal(asked.length, 4)
   t.ok(pausedMs <= 2_000)
+})
+
+t.test('a TPM that takes longer: one try at each question, without waiting', async (t) => {
+  const late = Array.from({ length: 4 }, (): Outcome => 'no-key')
+  const { isTaken, again, asked, first, laterMs } = await reported(view(TERMS), [...late, 'taken'])
+  t.equal(isTaken, false)
+  t.equal(first, 4)
+  t.equal(again, true)
+  t.equal(asked.length, 5, 'and then it is said')
+  t.equal(laterMs, 0)
+  const over = await reported(view(TERMS), [...late, 'over'])
+  t.equal(over.asked.length, 5, 'or the operator says that it is over')
+  const still = await reported(view(TERMS), [...late, 'no-key', 'no-key'])
+  t.equal(still.asked.length, 6, 'else it is tried on')
 })
 
 t.test('too late is too late', async (t) => {

@@ -71,6 +71,7 @@ const TERMS: Terms = {
 const seenAt = (seenAtMs: number, more: Partial<SeenSession> = {}): SeenSession => ({
   ...{ terms: TERMS, startedAtMs: 1_000, connectedAtMs: undefined, seenAtMs, boot: 'b' },
   meter: { received: 5n, sent: 6n, at: at(100n, 20n) },
+  ...{ isFromStart: true, isWatched: false },
   ...more,
 })
 const idOf = (number: number): string => number.toString(16).padStart(32, '0')

@@ -124,6 +124,7 @@ function tillOf(sessions: readonly SessionView[], o: Partial<Till> = {}): Till {
   return {
     ...{ operatorId: 1, sessions, viewAtMs: 0, deposit: 1_000_000n, now: () => 1_100_000 },
     book: { ...EMPTY_BOOK, taken: 500n, signed: 500n },
+    ageMostMs: () => undefined,
     ask: async () => 0,
     outdate: () => undefined,
     pay: async () => ({ kind: 'known' }),
@@ -140,7 +141,8 @@ async function stateOf(link: Link | undefined, seenMs?: number): Promise<RunStat
   if (seenMs === undefined) return state
   const { terms, startedAtMs } = open
   const times = { startedAtMs, connectedAtMs: startedAtMs, seenAtMs: startedAtMs + seenMs }
-  state.seen.set(open.id, { terms, ...times, meter: undefined, boot: '' })
+  const unwatched = { isFromStart: false, isWatched: false }
+  state.seen.set(open.id, { terms, ...times, meter: undefined, boot: '', ...unwatched })
   return state
 }
 

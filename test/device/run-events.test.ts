@@ -65,6 +65,11 @@ const EVENTS: readonly [event: RunEvent, line: string, json: object][] = [
     { session: 'a', due: '0' },
   ],
   [
+    { event: 'not-signed', session: 'a' },
+    'session a began before its octets were counted here: they are not signed',
+    { session: 'a' },
+  ],
+  [
     { event: 'metering-key', scheme: 'tpm', trust: 'hardware' },
     'usage is signed by a key in the TPM, trust hardware',
     { scheme: 'tpm', trust: 'hardware' },

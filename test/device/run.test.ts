@@ -8,6 +8,7 @@ import t from 'tap'
 import { charge } from '../../device/charge.ts'
 import type { DeviceFile } from '../../device/device-file.ts'
 import { DeviceError } from '../../device/error.ts'
+import { readCounters } from '../../device/meter.ts'
 import { DEFAULT_POLICY } from '../../device/policy.ts'
 import { type RunDeps, type RunEnd, runDevice } from '../../device/run.ts'
 import type { RunEvent } from '../../device/run-events.ts'
@@ -17,6 +18,7 @@ import type { Paid, Till } from '../../device/till.ts'
 import { EMPTY_BOOK, promise, taken } from '../../device/voucher-book.ts'
 import type { Link, WpaControl } from '../../device/wpa-control.ts'
 import { payingTo, SESSION, sessionJson } from './payer-double.ts'
+import { move } from './traffic.ts'
 
 const START_MS = 1_000_000
 const place = mkdtempSync(join(tmpdir(), 'datanet-run-'))
@@ -45,6 +47,7 @@ function world() {
     report: (): Awaited<ReturnType<Till['report']>> => 'over',
   }
   const [events, calls]: [RunEvent[], string[]] = [[], []]
+  const usages: unknown[] = []
   let [book, paid] = [EMPTY_BOOK, 0n]
   let viewAtMs: number | undefined
   let view: SessionView[] = []
@@ -71,6 +74,7 @@ function world() {
       return knobs.deposit
     },
     now: () => knobs.nowMs,
+    ageMostMs: ({ startedAtMs }) => knobs.nowMs - startedAtMs,
     async ask() {
       if (knobs.isCut) throw new DeviceError('unavailable', 'nobody answers')
       view = knobs.sessions.map(tell)
@@ -80,7 +84,8 @@ function world() {
     outdate() {
       viewAtMs = undefined
     },
-    async pay(session, amount): Promise<Paid> {
+    async pay(session, amount, usage): Promise<Paid> {
+      usages.push(usage)
       book = promise(book, amount, session)
       if (knobs.isCut) return { kind: 'later', message: 'nobody answers', afterMs: undefined }
       const credited = amount - book.taken
@@ -99,7 +104,7 @@ function world() {
     signed: async () => undefined,
     readDeposit: async () => undefined,
   }
-  return { knobs, events, calls, till, paid: () => paid }
+  return { knobs, events, calls, usages, till, paid: () => paid }
 }
 
 type World = ReturnType<typeof world>
@@ -242,7 +247,8 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
   const { terms, startedAtMs } = BASE
   const { boot } = await freshState(new Map())
   const meter = { received: 0n, sent: 0n, at: { received: 0n, sent: 0n } }
-  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot }
+  const whole = { isFromStart: true, isWatched: false }
+  const seen = { terms, startedAtMs, connectedAtMs: undefined, seenAtMs: 0, meter, boot, ...whole }
   o.knobs.report = () => {
     o.knobs.sessions = [{ ...asks, state: 'closed', owed: 120n }]
     return 'taken'
@@ -259,6 +265,62 @@ t.test('put off: the last report comes before the debt is paid, and may lower it
   t.same(o.calls, [`report ${SESSION}`, 'reconnect'])
   t.equal(o.paid(), 120n)
 })
+
+t.test('a session that began before it was watched is not signed, and that is told', async (t) => {
+  const report = { nonce: 'n', sequence: 0 }
+  const before = { countedFor: () => ({ received: 5n, sent: 0n, at: { received: 0n, sent: 0n } }) }
+  for (const [name, readings, asks, told] of [
+    ['too late', { countedFor: () => undefined }, { ...BASE, report }, 1],
+    ['in time', before, { ...BASE, report }, 0],
+    ['an operator that takes no reports', undefined, BASE, 0],
+  ] as const) {
+    const o = world()
+    o.knobs.sessions = [asks]
+    await live(o, 60_000, undefined, { interfaceName: 'lo', readings })
+    t.equal(named(o).filter((event) => event === 'not-signed').length, told, name)
+    t.same(
+      o.usages.map((usage) => usage !== undefined),
+      [readings === before],
+      name,
+    )
+  }
+})
+
+t.test(
+  'the last octets are counted: before the link goes, and before the end is told',
+  async (t) => {
+    const at = await readCounters('lo')
+    for (const end of ['link', 'session'] as const) {
+      const o = world()
+      const { knobs, till } = o
+      const state = await freshState(new Map(), 'lo')
+      const stop = new AbortController()
+      const octets = () => Number(state.seen.get(SESSION)?.meter?.received ?? 0)
+      let before: number | undefined
+      const lastly = async (): Promise<void> => {
+        if (before !== undefined || state.current === undefined) return
+        before = octets()
+        await move(1_000_000)
+        if (end === 'link') knobs.link = DOWN
+        else knobs.sessions = [{ ...BASE, state: 'closed', owed: 90n }]
+      }
+      const ask = till.ask
+      till.ask = async (timeoutMs) => {
+        if (end === 'session') await lastly()
+        return ask(timeoutMs)
+      }
+      const pause = async (ms: number): Promise<void> => {
+        knobs.nowMs += ms
+        if (before !== undefined) stop.abort()
+        else if (end === 'link') await lastly()
+      }
+      const readings = { countedFor: () => ({ received: 0n, sent: 0n, at }) }
+      const more = { state, interfaceName: 'lo', readings, pause, signal: stop.signal }
+      await live(o, 60_000, undefined, more)
+      t.ok(octets() - (before ?? 0) >= 1_000_000, end)
+    }
+  },
+)
 
 t.test('one session only: it ends with it, its debt paid', async (t) => {
   const o = world()

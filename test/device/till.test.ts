@@ -156,6 +156,9 @@ t.test('sessions, by the operator’s clock', async (t) => {
   })
   await open.ask(2_000)
   t.equal(open.viewAtMs, NOW_MS)
+  const [session] = open.sessions
+  const age = session === undefined ? undefined : open.ageMostMs(session)
+  t.equal(age, NOW_MS + 1_000 - 1_000_000, 'times are whole seconds: it may be one more')
   t.match(open.sessions, [{ id: SESSION, paid: 7n, startedAtMs: 1_000_000 }])
   offsetMs = 600_000
   await open.ask(2_000)
@@ -250,7 +253,7 @@ const REPORTS: readonly [string, answer: Answer, outcome: string, heard: string]
   [
     'the key is to be shown anew',
     { status: 200, body: { usage: { accepted: false, reason: 'key-expired', nonce: NONCE } } },
-    ...(['again', `key-expired ${NONCE}`] as const),
+    ...(['no-key', `key-expired ${NONCE}`] as const),
   ],
   [
     'too late',
@@ -258,6 +261,11 @@ const REPORTS: readonly [string, answer: Answer, outcome: string, heard: string]
     ...(['over', 'session-over'] as const),
   ],
   ['an operator without the route', refuse(404, {}), 'again', ''],
+  [
+    'another refusal',
+    { status: 200, body: { usage: { accepted: false, reason: 'replayed' } } },
+    ...(['again', 'replayed'] as const),
+  ],
   ['nobody answers', 'hang up', 'again', ''],
 ]
 
@@ -288,6 +296,10 @@ t.test('what each answer to a report without money is worth', async (t) => {
       name,
     )
     t.equal(open.book.signed, 0n, 'no money went with it')
+    const keyless = { ...reporter, sign: async () => undefined }
+    const early = openTill({ ...deps, reporter: keyless })
+    await early.ask(2_000)
+    t.equal(await early.report(SESSION, usage, 2_000), 'no-key', 'before there is a key')
     const without = openTill(deps)
     await without.ask(2_000)
     t.equal(await without.report(SESSION, usage, 2_000), 'over', 'without a key')

@@ -167,10 +167,13 @@ t.test('refusals are told; a key that is not known is shown again', async (t) =>
   reporter.prepare(NOW_MS)
   await enrolled(2)
   t.equal(sent.length, 2)
+  t.ok(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS))
   reporter.answered(SESSION, { accepted: false, reason: 'key-expired', nonce: ABC })
+  t.equal(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS), undefined, 'until it is shown')
   reporter.prepare(NOW_MS)
   await enrolled(4)
   t.equal(sent.length, 4)
+  t.ok(await reporter.sign(view(ABC, 0), OCTETS, NOW_MS))
   t.match(
     events.filter(({ event }) => event === 'report-refused'),
     [{ why: 'replayed' }, { why: 'key-expired' }],
@@ -235,6 +238,27 @@ t.test('an operator that does not answer now is no reason for another key', asyn
   await enrolled(1)
   t.equal(sent.length, 1)
   t.match(events, [{ event: 'failed', what: 'metering key' }])
+})
+
+t.test('… nor one that was started anew between the two requests', async (t) => {
+  let isNew = true
+  const restarted = (sent: Sent): Answer => {
+    if (!isNew || sent.path.endsWith('/challenge')) return takes(sent)
+    return { status: 422, body: { error: { code: 'challenge-mismatch', message: 'not mine' } } }
+  }
+  const { sent, events, reporter, enrolled } = await rig(t, restarted, (software) => [
+    chip(software, () => true),
+    software,
+  ])
+  reporter.prepare(NOW_MS)
+  await enrolled(2)
+  t.equal(sent.length, 2)
+  t.match(sent[1]?.body, { scheme: 'tpm' })
+  t.match(events, [{ event: 'failed', what: 'metering key', message: /not mine/ }])
+  isNew = false
+  reporter.prepare(NOW_MS + 60_000)
+  await enrolled(4)
+  t.match(events[1], { event: 'metering-key', scheme: 'tpm', why: undefined })
 })
 
 t.test('a TPM that is cleared meanwhile is told of, and another way is taken', async (t) => {

@@ -4,6 +4,8 @@
 // revoked, leaves the operator's word. Needs root, for an interface that nobody else sends through.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import {
@@ -21,7 +23,7 @@ import { BY_ATTESTORS, BY_DEVICE } from '../../ethereum/activity.ts'
 import type { Address } from '../../ethereum/address.ts'
 import { accountOf } from '../../ethereum/signature.ts'
 import { radclient } from './accounting-rig.ts'
-import { PASSWORD, type Payer, startPayer } from './payer-process.ts'
+import { PASSWORD, type Payer, startWatching } from './payer-process.ts'
 import {
   createDevice,
   eapolTest,
@@ -82,13 +84,20 @@ async function sessionOf({ account }: Device): Promise<Record<string, string>> {
   return sessions.find((one) => one['account'] === account) ?? {}
 }
 
+/** Who owes for the session before is let in for a while, or not at all. */
+const settles = ({ directory: dir }: Device) =>
+  runDatanet(['device', 'pay', dir, '--once'], { cwd: directory })
+
 let stations = 0
-async function joins({ directory: dir }: Device): Promise<void> {
-  // Who owes for the session before is let in for a while, or not at all.
-  await runDatanet(['device', 'pay', dir, '--once'], { cwd: directory })
+async function enters({ directory: dir }: Device): Promise<void> {
   const station = `02:00:00:00:09:0${++stations}`
   const { ok } = await eapolTest(server, dir, { args: ['-M', station] })
   if (!ok) throw new Error(`${station} is not let in: ${JSON.stringify(server.log().slice(-2))}`)
+}
+
+async function joins(device: Device): Promise<void> {
+  await settles(device)
+  await enters(device)
 }
 
 /** What its access point has counted. */
@@ -121,7 +130,7 @@ const ended = (device: Device): Promise<void> =>
     () => 'nothing to publish',
   )
 
-/** A payer that signs with the key in the TPM, or with one in software, and has paid. */
+/** A payer that signs a new session with the key in the TPM, or in software, and has paid. */
 async function payerOf(
   t: Test,
   device: Device,
@@ -129,7 +138,10 @@ async function payerOf(
   scheme = 'tpm',
 ): Promise<Payer> {
   const flags = ['--interface', METERED, '--metering-key', scheme, '--activity', when]
-  const payer = startPayer(t, device.directory, flags, ['env', `TPM2TOOLS_TCTI=${tpm.tcti}`])
+  await settles(device)
+  const prefix = ['env', `TPM2TOOLS_TCTI=${tpm.tcti}`]
+  const payer = await startWatching(t, device.directory, flags, prefix)
+  await enters(device)
   const told = () => `${JSON.stringify(payer.lines())} ${payer.errors()}`
   const key = () => payer.lines().find(({ event }) => event === 'metering-key')
   await waitFor(() => key() !== undefined && payer.paid().length > 0, 30_000, told)
@@ -154,6 +166,37 @@ async function enrolments(): Promise<number> {
   return ((await link.rpc.request('eth_getLogs', [filter])) as unknown[]).length
 }
 
+/** What the device sends to its operator from now on: method, path and body, one text each. */
+async function overheard(t: Test, { directory: dir }: Device): Promise<string[]> {
+  const sent: string[] = []
+  const between = createServer(async (request, response) => {
+    let body = ''
+    for await (const part of request) body += part
+    const { method = '', url = '' } = request
+    sent.push(`${method} ${url} ${body}`)
+    const headers = { 'content-type': 'application/json' }
+    const asked = body === '' ? { method } : { method, headers, body }
+    const answer = await fetch(`${server.url}${url}`, asked)
+    response.writeHead(answer.status, { ...headers, date: answer.headers.get('date') ?? '' })
+    response.end(await answer.text())
+  })
+  await new Promise<void>((resolve) => between.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => void between.close())
+  const { port } = between.address() as AddressInfo
+  const file = join(dir, 'device.json')
+  const said = readFileSync(file, 'utf8')
+  const operatorUrl = `http://127.0.0.1:${port}`
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(said), operatorUrl }))
+  t.teardown(() => writeFileSync(file, said))
+  return sent
+}
+
+/** The public point of the key that a payer has made in the TPM. */
+async function pointInTpm(): Promise<Buffer[]> {
+  await tpm.tool('readpublic', '-c', '0x8100da7b', '-f', 'tss', '-o', tpm.at('area'))
+  return [tpm.read('area').subarray(-66, -34), tpm.read('area').subarray(-32)]
+}
+
 /** `datanet activity` of that account. */
 async function statistics({ account }: Device): Promise<Json> {
   const words = ['activity', '--json', '--server', server.url, '--consumer', account]
@@ -162,7 +205,6 @@ async function statistics({ account }: Device): Promise<Json> {
 }
 
 t.test('device run: the key is enrolled, and its signature is the evidence', async (t) => {
-  await joins(paula)
   const payer = await payerOf(t, paula, 'exit')
   // It looks at its operator first: what it has not met it has nothing to tell of.
   const notes = join(paula.directory, 'activities.json')
@@ -197,7 +239,7 @@ t.test('device activity --publish: the same key, enrolled once', async (t) => {
 })
 
 t.test("a key that does not count for the account leaves the operator's word", async (t) => {
-  await joins(rolf)
+  const sent = await overheard(t, rolf)
   const soft = await payerOf(t, rolf, 'exit', 'software')
   await stops(rolf, 4)
   await ended(rolf)
@@ -208,9 +250,16 @@ t.test("a key that does not count for the account leaves the operator's word", a
   await ended(rolf)
   const unknown = await activity(rolf, '--publish')
   t.match(unknown.activities, [{ published: true, verifier: BY_ATTESTORS, bytesUp: '5' }])
-  t.match(unknown.errors, /has not enrolled this metering key here/)
+  t.equal(unknown.errors, '')
+  const said = sent.join('\n').toLowerCase()
+  t.match(said, 'post /v1/activity/query')
+  t.notMatch(said, '/v1/activity/key', 'nothing is asked for it')
+  const [qx = Buffer.alloc(1), qy = Buffer.alloc(1)] = await pointInTpm()
+  const whole = Buffer.concat([Buffer.of(4), qx, qy]).toString('base64url')
+  for (const shown of [qx.toString('hex'), whole.toLowerCase()]) {
+    t.notMatch(said, shown, 'nobody is shown the key in the TPM')
+  }
   // Signs less than the access point counts: it must be shown anew, to who takes none any more.
-  await joins(rolf)
   const payer = await payerOf(t, rolf, 'off')
   const told = () => JSON.stringify(payer.lines())
   // Billed by what it signs: it goes on paying.
@@ -260,9 +309,7 @@ t.test('an operator that wants two attestors: an enrolled key needs neither', as
 t.test('what the contract has revoked stays revoked', async (t) => {
   const device = await readDevice(paula.directory)
   const privateKey = await readAccountKey(paula.directory, device, async () => PASSWORD)
-  const area = await tpm.tool('readpublic', '-c', '0x8100da7b', '-f', 'tss', '-o', tpm.at('area'))
-  t.ok(area)
-  const point = [tpm.read('area').subarray(-66, -34), tpm.read('area').subarray(-32)]
+  const point = await pointInTpm()
   const sender = openSender({ rpc: link.rpc, chainId: BigInt(chainId), privateKey })
   const words = point.map((one) => `0x${one.toString('hex')}`)
   const args = [device.operatorId, paula.account, ...words]

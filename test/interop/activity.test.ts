@@ -13,6 +13,8 @@ import {
   findActivityContracts,
   publishActivity,
 } from '../../chain/activity-calls.ts'
+import { ChainError } from '../../chain/error.ts'
+import { readActivityRecords } from '../../device/activities-file.ts'
 import { nextSummary, publishNow } from '../../device/activity.ts'
 import { activityKeyOf } from '../../device/activity-key.ts'
 import { openSoftwareKey } from '../../device/metering-key.ts'
@@ -43,7 +45,7 @@ const parties = await (async () => {
   for (const name of NAMES) made.push(await scene.party(name))
   return made
 })()
-const [ada, bea, cid] = parties as [Party, Party, Party, Party, Party]
+const [ada, bea, cid, dan] = parties as [Party, Party, Party, Party, Party]
 
 interface Line {
   readonly operator: number
@@ -248,6 +250,39 @@ t.test('an enrolled P-256 key is evidence of its own', async (t) => {
   t.match(line, textOf((await scene.booked()).get(bea.account as Address) as Sums))
 })
 
+t.test('on the disk before it is sent: nothing twice where an answer is lost', async (t) => {
+  const session = await scene.joins(dan)
+  await scene.stops(session, 1, 1)
+  await ended(dan)
+  const deps = await scene.deps(dan)
+  const noted = async () => (await readActivityRecords(dan.directory)).get(operatorId)
+  const before = await noted()
+  let cut: 'before' | 'after' = 'before'
+  const atSending: Awaited<ReturnType<typeof noted>>[] = []
+  // The connection ends when the summary is to go out, or when its answer is to come in.
+  const request: typeof deps.rpc.request = async (method, params) => {
+    if (method !== 'eth_sendRawTransaction') return deps.rpc.request(method, params)
+    atSending.push(await noted())
+    if (cut === 'after') await deps.rpc.request(method, params)
+    throw new ChainError('chain-unreachable', 'it went away')
+  }
+  const failing = { ...deps, rpc: { ...deps.rpc, request } }
+  for (cut of ['before', 'after'] as const) {
+    await t.rejects(publishNow(failing), { message: 'it went away' })
+    const at = atSending.at(-1)
+    t.match(at, { nonce: '1', isPending: true }, cut)
+    t.ok((at?.end ?? 0) > (before?.end ?? 0), 'up to its end')
+    t.same(await noted(), at, 'and so it stays: it may be in a block, or not')
+  }
+  t.equal(atSending.length, 2)
+  const [{ lastEnd, summaries } = { lastEnd: 0, summaries: 0 }] = await statistics(
+    ...['--consumer', dan.account],
+  )
+  t.equal(summaries, 2, 'the first one was never sent, the second one is there')
+  t.equal(lastEnd, atSending[1]?.end)
+  t.equal(await nextSummary(deps), undefined, 'and nothing of it again')
+})
+
 t.test('the device refuses figures that can’t be right, and publishes none of them', async (t) => {
   const deps = await scene.deps(cid)
   const [last] = await statistics('--consumer', cid.account)
@@ -322,14 +357,14 @@ t.test('datanet activity: words, and every mistake in one line', async (t) => {
   const shown = await ask('--config', server.configPath)
   t.equal(shown.code, 0, shown.errors)
   t.match(shown.out, /^OPERATOR +SUMMARIES +CONSUMERS +SESSIONS/m)
-  t.match(shown.out, new RegExp(`^${operatorId} +8 +6 +53 `, 'm'))
+  t.match(shown.out, new RegExp(`^${operatorId} +9 +6 +54 `, 'm'))
   t.match(await ask('--consumer', '0x1'), { code: 64, errors: /40 hex digits/ })
   t.match(await ask('--since', 'noon'), { code: 64, errors: /Unix seconds/ })
   t.match(await ask('--operator', 'x'), { code: 64, errors: /number/ })
   t.match(await ask('--rpc', 'http://127.0.0.1:1'), { code: 64, errors: /go together/ })
   t.match(await ask('--server', 'http://127.0.0.1:1'), { code: 69 })
   const own = ['--rpc', `${server.url}/v1/chain`, '--contract', access.contract]
-  t.match((await ask('--json', ...own)).out, /"summaries":8,"consumers":6/)
+  t.match((await ask('--json', ...own)).out, /"summaries":9,"consumers":6/)
   const bad = await fetch(`${server.url}/v1/activity?consumer=0x1`)
   t.equal(bad.status, 400)
 })

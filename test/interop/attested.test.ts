@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { radclient } from './accounting-rig.ts'
-import { type Payer, startPayer } from './payer-process.ts'
+import { type Payer, startWatching } from './payer-process.ts'
 import {
   createDevice,
   eapolTest,
@@ -79,6 +79,7 @@ async function served(t: Test, usage: string) {
     return (await (await fetch(`${server.url}${path}`, { headers })).json()) as Json
   }
   const { directory: dir, account } = await createDevice(server, 'paula')
+  const payer = await startWatching(t, dir, ['--interface', NAME])
   const joined = await eapolTest(server, dir, { args: ['-M', STATION.replaceAll('-', ':')] })
   if (!joined.ok) throw new Error(joined.out)
   let seen: Json = {}
@@ -87,7 +88,6 @@ async function served(t: Test, usage: string) {
     seen = sessions[0] ?? {}
     return seen
   }
-  const payer = startPayer(t, dir, ['--interface', NAME])
   const until = async (what: string, holds: (session: Json) => boolean): Promise<Json> => {
     const words = () => `${what}: ${JSON.stringify(seen)}\n${JSON.stringify(payer.lines())}`
     for (let tries = 0; tries < 150; tries++) {

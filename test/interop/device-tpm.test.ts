@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { findTpm } from '../../device/tpm-key.ts'
 import { radclient } from './accounting-rig.ts'
-import { type Line, type Payer, startPayer } from './payer-process.ts'
+import { type Line, type Payer, startPayer, startWatching } from './payer-process.ts'
 import {
   createDevice,
   eapolTest,
@@ -57,8 +57,6 @@ const takesTpm = configOf('attestation: { tpm: { roots: [maker.pem] } }')
 
 const server = await startServer(t, { directory, config: takesTpm })
 const { directory: dir, account } = await createDevice(server, 'paula')
-const joined = await eapolTest(server, dir, { args: ['-M', STATION.replaceAll('-', ':')] })
-if (!joined.ok) throw new Error(joined.out)
 
 async function session(): Promise<Json> {
   const token = readFileSync(join(directory, 'data', 'admin-token'), 'utf8').trim()
@@ -73,9 +71,13 @@ const octetsOf = (attested: unknown): number => {
   return Number(inputOctets) + Number(outputOctets)
 }
 
+type Payers = Parameters<typeof startPayer>
+const wordsOf = (t: Test, flags: readonly string[], environment: readonly string[]): Payers => [
+  ...([t, dir, ['--interface', METERED, ...flags], ['env', ...environment]] as const),
+]
 /** A payer whose TPM is the one named, if any; `environment`: as env(1) takes it. */
 const payerWith = (t: Test, flags: readonly string[], ...environment: string[]): Payer =>
-  startPayer(t, dir, ['--interface', METERED, ...flags], ['env', ...environment])
+  startPayer(...wordsOf(t, flags, environment))
 const TCTI = `TPM2TOOLS_TCTI=${tpm.tcti}`
 
 async function heard(payer: Payer, event: string, count = 1): Promise<Line> {
@@ -108,7 +110,9 @@ async function reported(t: Test, payer: Payer, trust: string): Promise<Json> {
 const publicKey = () => tpm.tool('readpublic', '-c', METERING)
 
 t.test('the key is in the TPM: hardware, and its reports are what is paid for', async (t) => {
-  const payer = payerWith(t, ['--metering-key', 'auto'], TCTI)
+  const payer = await startWatching(...wordsOf(t, ['--metering-key', 'auto'], [TCTI]))
+  const joined = await eapolTest(server, dir, { args: ['-M', STATION.replaceAll('-', ':')] })
+  if (!joined.ok) throw new Error(joined.out)
   t.match(await heard(payer, 'metering-key'), { scheme: 'tpm', trust: 'hardware', why: undefined })
   const first = await reported(t, payer, 'hardware')
   // More than the device has signed, and far less than would be a dispute.

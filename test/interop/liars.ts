@@ -111,8 +111,10 @@ export async function bothLie(
   usage: Usage,
   names: { readonly honest: string; readonly liar: string },
 ): Promise<void> {
-  const victim = await scene.visit(names.honest, 'lying')
-  const liar = await scene.visit(names.liar, 'honest', true)
+  const [victim, liar] = await Promise.all([
+    scene.visit(names.honest, 'lying'),
+    scene.visit(names.liar, 'honest', true),
+  ])
   const [robbed, cheap] = await Promise.all([stay(victim, 'access-point'), stay(liar, 'device')])
 
   t.equal(octetsOf(robbed), BigInt(victim.told().told), `${usage}: as it was told`)

@@ -1,7 +1,8 @@
 // `datanet device run` as a process of a test: what it told, as JSON lines, and how it ends.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { datanet } from './server.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { datanet, waitFor } from './server.ts'
 
 export const PASSWORD = 'correct horse battery staple'
 
@@ -69,4 +70,16 @@ export function startPayer(
   })
   const paid = () => lines().filter(({ event }) => event === 'paid')
   return { child, lines, errors: () => errors, paid, end }
+}
+
+/** Times are told in whole seconds: this surely was before a session that begins now. */
+const WATCHED_MS = 4_000
+
+/** The same with --interface, and watching it for long enough to sign a session that begins now. */
+export async function startWatching(...args: Parameters<typeof startPayer>): Promise<Payer> {
+  const payer = startPayer(...args)
+  const isStarted = () => payer.lines().some(({ event }) => event === 'started')
+  await waitFor(isStarted, 20_000, () => `the payer does not start: ${payer.errors()}`)
+  await sleep(WATCHED_MS)
+  return payer
 }

@@ -17,7 +17,7 @@ import {
   startHostapd,
   wiredProfile,
 } from './cable.ts'
-import { PASSWORD, type Payer, startPayer } from './payer-process.ts'
+import { PASSWORD, type Payer, startWatching } from './payer-process.ts'
 import type { PortPlan, Told } from './port-process.ts'
 import {
   datanet,
@@ -218,6 +218,9 @@ export async function openScene(t: Test, usage: Usage) {
     const sockets = join(directory, `wpa-${name}-${port}`)
     writeFileSync(conf, `ctrl_interface=${sockets}\n${wiredProfile(profile)}`)
     const { account } = JSON.parse(readFileSync(join(directory, name, 'device.json'), 'utf8'))
+    const meter = ['--interface', lies ? METERED : stationInterface(port)]
+    const flags = ['--activity', 'off', ...meter]
+    const payer = await startWatching(t, join(directory, name), flags, inStation)
     const link = ['-i', stationInterface(port), '-D', 'wired', '-c', conf]
     const supplicant = daemon(t, inStation, ['wpa_supplicant', '-t', ...link])
     let seen: Json | undefined
@@ -234,9 +237,6 @@ export async function openScene(t: Test, usage: Usage) {
     }
     await waitFor(joined, 30_000, () => `${name} did not join: ${words()}`)
     id = seen?.['id']
-    const meter = ['--interface', lies ? METERED : stationInterface(port)]
-    const flags = ['--activity', 'off', ...meter]
-    const payer = startPayer(t, join(directory, name), flags, inStation)
     const until = async (what: string, holds: (session: Json) => boolean): Promise<Json> => {
       const story = () => `${name}, ${what}: ${words()}\n${JSON.stringify(payer.lines())}`
       const isSo = async () => {

@@ -1,7 +1,6 @@
 // What `datanet reload` changes of metering keys and reports: the very doors that a device uses,
 // over HTTP, before and after POST /v1/reload of a changed configuration and changed files.
 
-import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { encodeReport, reportEvidence, reportMessage } from '../../attestation/usage-report.ts'
@@ -21,7 +20,6 @@ const APP_ID = 'A1B2C3D4E5.org.example.meter'
 async function served(t: Test) {
   const { world, chain, metering, ledger, join } = await meteringWorld(t)
   const { at, write } = attestationFolder(t)
-  const source = { path: at('datanet.yaml'), isDefault: false }
   const configure = (lines: string): void =>
     write(
       'datanet.yaml',
@@ -35,11 +33,11 @@ ${lines}
   const build: Parameters<typeof createReload>[0]['build'] = (config, certificate, policies) =>
     ({ ...first, config, certificate, policies }) as Runtime
   configure('')
-  const read = readConfig(source, randomBytes)
+  const read = readConfig(at('datanet.yaml'))
   if ('problems' in read) throw new Error(JSON.stringify(read.problems))
   world.runtime = build(read.config, first.certificate, read.policies)
   const reload = createReload({
-    ...{ source, random: randomBytes, log: pino({ level: 'silent' }), build },
+    ...{ configPath: at('datanet.yaml'), log: pino({ level: 'silent' }), build },
     runtime: () => world.runtime,
     replace: (next) => {
       world.runtime = next
