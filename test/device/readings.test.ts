@@ -29,7 +29,8 @@ const STARTS: readonly [string, Reading[], startMs: number, octets: bigint | und
   ['began again at zero between', [...BEFORE, read(4_000, 3n), read(5_000, 50n)], 2_000, 70n],
   ['from when the link came up', [...BEFORE, read(3_500, 45n, true), read(4_000, 60n)], 2_500, 15n],
   ['… for this session, not another', [...BEFORE, read(3_500, 45n, true)], 3_600, 0n],
-  ['… nor one that is older', [read(500, 1n), ...BEFORE, read(4_001, 45n, true)], 1_000, 35n],
+  ['… nor one before it', [read(500, 1n, true), ...BEFORE], 3_000, 0n],
+  ['… nor one much later', [read(500, 1n), ...BEFORE, read(4_001, 45n, true)], 1_000, 35n],
   [
     'the first of two links',
     [...BEFORE, read(4_000, 50n, true), read(4_500, 70n, true)],
