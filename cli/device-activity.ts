@@ -30,9 +30,9 @@ summary goes to the chain, for everybody to read, under the account's name.
 The summary is signed by the account. Its evidence is the signature of the metering key in this
 machine's TPM, where device run --interface has shown it to the operator for this account: then the
 contract enrols it; else the operator's signature, which checks it against its ledger. Such a key is
-public then: it shows which accounts use the same machine. Evidence proves who reported, not that it is true. Each
-session is published once, in the first summary after its end. The account pays the gas; on an
-embedded chain the faucet gives it.
+public then: it shows which accounts use the same machine. Evidence proves who reported, not that it
+is true. Each session is published once, in the first summary after its end. The account pays the
+gas; on an embedded chain the faucet gives it.
 
   --publish              publish it (device run does so once a day: --activity daily)
   --operator URL|NUMBER  with this operator of DIR only
