@@ -29,7 +29,11 @@ export interface RunState {
   seen: Map<string, SeenSession>
   quality: Quality
   octetsPerSecond: number
+  /** The octets since the rate was last worked out, and when that was. */
+  unrated: bigint
   sampledAtMs: number
+  /** When `current` was last paid. */
+  paidAtMs: number | undefined
   /** Failures in a row, for the pauses between attempts. */
   failures: number
   stoppedFor: string | undefined
@@ -41,6 +45,8 @@ export interface RunState {
 // One a session that was left or whose debt was told: a bound, for a device that runs for years.
 const TOLD_MAX = 1_000
 const FALL_OFF = 0.9
+/** Over less time than this the few kilobytes of a payment would look like a rate. */
+const RATE_MS = 1_000
 const IDLE_OCTETS_PER_SECOND = 10
 const BOOT_FILE = '/proc/sys/kernel/random/boot_id'
 
@@ -50,8 +56,8 @@ export async function freshState(seen: Map<string, SeenSession>): Promise<RunSta
     ...{ link: undefined, connectedAtMs: undefined, connectedAt: undefined, linkUpSinceMs: 0 },
     ...{ current: undefined, previous: undefined, left: new Set(), toldDebts: new Set(), seen },
     saidEnds: new Set(),
-    ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, sampledAtMs: 0, failures: 0 },
-    ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined },
+    ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, unrated: 0n, sampledAtMs: 0, failures: 0 },
+    ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined, paidAtMs: undefined },
     boot: boot.trim(),
   }
 }
@@ -76,14 +82,26 @@ export async function sample(
   const session = current === undefined ? undefined : state.seen.get(current)
   if (current === undefined || session === undefined) return
   const after = metered(session, counters, state.boot, nowMs)
-  const octets = octetsIn(after) - octetsIn(session)
-  const ms = Math.max(1, nowMs - state.sampledAtMs)
+  state.seen.set(current, after)
+  Object.assign(state, rateAfter(state, octetsIn(after) - octetsIn(session), nowMs))
+}
+
+type Rate = Pick<RunState, 'octetsPerSecond' | 'unrated' | 'sampledAtMs'>
+
+/** The rate after so many octets more. */
+export function rateAfter(
+  { octetsPerSecond, unrated, sampledAtMs }: Rate,
+  more: bigint,
+  nowMs: number,
+): Rate {
+  const [octets, sinceMs] = [unrated + more, nowMs - sampledAtMs]
+  if (Math.abs(sinceMs) < RATE_MS) return { octetsPerSecond, unrated: octets, sampledAtMs }
+  const ms = Math.max(RATE_MS, sinceMs)
   const rate = Math.max(0, (Number(octets) * 1000) / ms)
   // Falls off slowly, so that one quiet second does not hide a busy minute; below that it is idle.
-  const before = state.octetsPerSecond * FALL_OFF ** (ms / 1000)
-  state.octetsPerSecond = Math.max(rate, before < IDLE_OCTETS_PER_SECOND ? 0 : before)
-  state.sampledAtMs = nowMs
-  state.seen.set(current, after)
+  const before = octetsPerSecond * FALL_OFF ** (ms / 1000)
+  const slow = before < IDLE_OCTETS_PER_SECOND ? 0 : before
+  return { octetsPerSecond: Math.max(rate, slow), unrated: 0n, sampledAtMs: nowMs }
 }
 
 const octetsIn = ({ meter }: SeenSession): bigint => (meter === undefined ? 0n : octetsOf(meter))
@@ -124,6 +142,8 @@ export function knowledgeOf(state: RunState, till: Till, policy: Policy): Knowle
     current: isUp ? state.current : undefined,
     own: ownSessions(state.seen),
     octetsPerSecond: state.octetsPerSecond,
+    paidAtMs: state.paidAtMs,
+    trust: till.trust,
     book: till.book,
     deposit: till.deposit,
     service: badService(state.quality, policy, nowMs),

@@ -22,6 +22,8 @@ export interface ReportAnswer {
 }
 
 export interface UsageReporter {
+  /** What the key is worth to the operator; undefined: none is enrolled. */
+  trust(): EnrolledKey['trust'] | undefined
   /** Enrols the key in the background where that is due; returns at once. */
   prepare(nowMs: number): void
   /** Undefined: no key enrolled yet, or the operator gave no nonce. `nowMs`: by its clock. */
@@ -78,6 +80,7 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
   }
 
   return {
+    trust: () => key?.trust,
     prepare(nowMs) {
       if (running || nowMs < enrolAtMs) return
       running = true
