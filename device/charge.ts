@@ -14,6 +14,16 @@ export interface Terms {
   readonly flat: { readonly price: bigint; readonly windowMs: number } | undefined
   readonly freeMs: number
   readonly freeOctets: bigint
+  /** What signed reports do to the volume that is charged; absent: nothing. */
+  readonly usage?: UsageTerms
+}
+
+/** Whose figure of the volume is charged where a key of enough trust has signed one. */
+export interface UsageTerms {
+  /** The device's, the smaller of both or the larger. */
+  readonly by: 'attested' | 'lower' | 'higher'
+  /** What the key must be worth at least, or the access point's figure is charged. */
+  readonly trust: 'software' | 'hardware'
 }
 
 const MEGABYTE = 1_000_000n

@@ -32,12 +32,12 @@ const KEPT_MAX = 16
 
 /** What the payer wants to know of them. */
 export function ownSessions(seen: ReadonlyMap<string, SeenSession>): Map<string, OwnSession> {
-  return new Map(
-    [...seen].map(([id, { terms, connectedAtMs, seenAtMs, meter }]) => [
-      id,
-      { terms, connectedAtMs, seenAtMs, octets: meter === undefined ? undefined : octetsOf(meter) },
-    ]),
-  )
+  const own = (session: SeenSession): OwnSession => {
+    const { terms, connectedAtMs, seenAtMs, meter } = session
+    const octets = meter === undefined ? undefined : octetsOf(meter)
+    return { terms, connectedAtMs, seenAtMs, octets, isWhole: countedIn(session) !== undefined }
+  }
+  return new Map([...seen].map(([id, session]) => [id, own(session)]))
 }
 
 /**

@@ -83,7 +83,7 @@ function nextPayment(
       nowMs: till.now(),
       viewAtMs: till.viewAtMs,
       sessions: till.sessions.filter(({ id }) => !unpaid.has(id)),
-      ...{ current, own: seen, octetsPerSecond: 0, policy },
+      ...{ current, own: seen, octetsPerSecond: 0, paidAtMs: undefined, trust: undefined, policy },
       book: till.book,
       deposit: till.deposit,
       service: undefined,

@@ -10,6 +10,7 @@ import {
   stretched,
   type Terms,
   timePart,
+  type UsageTerms,
   volumePart,
 } from './charge.ts'
 import type { Policy } from './policy.ts'
@@ -27,6 +28,8 @@ export interface OwnSession {
   readonly seenAtMs: number
   /** Both ways; undefined without a meter. */
   readonly octets: bigint | undefined
+  /** The meter has all of it, so that it can be signed. */
+  readonly isWhole: boolean
 }
 
 /** Everything a decision rests on; times in Unix ms by the operator's clock. */
@@ -39,6 +42,10 @@ export interface Knowledge {
   readonly current: string | undefined
   readonly own: ReadonlyMap<string, OwnSession>
   readonly octetsPerSecond: number
+  /** When the session of this connection was last paid by this program. */
+  readonly paidAtMs: number | undefined
+  /** What the key is worth to the operator that signs the own meter; undefined: none does. */
+  readonly trust: UsageTerms['trust'] | undefined
   readonly book: VoucherBook
   /** What a voucher may reach; undefined: the chain was not read. */
   readonly deposit: bigint | undefined
@@ -80,10 +87,16 @@ const CONNECT_SLACK_MS = 90_000
 const NEW_SESSION_MS = 15_000
 /** The second look at an interval, for volume that came after the first. */
 const LATE_LOOK = 0.9
+/** Much volume is paid before its interval is, but no more often than each such part of one. */
+const VOLUME_APART = 0.25
+/** What a payment and the questions about it move themselves, a handshake of TLS with them. */
+const EXCHANGE_OCTETS = 20_000
 
 /**
- * Which session is that of this connection: the one it was, unless one began with it; else the one
- * that began when we connected, else (for a program that came later) the newest.
+ * Which session is that of this connection. Where nobody watches the link, the account's newest:
+ * who joined anew has a new one, though the access point never told of the end of the one before.
+ * Else the one it was, unless one began with the connection; else the one that began when we
+ * connected, else (for a program that came later) the newest.
  */
 export function pickSession(
   sessions: readonly SessionView[],
@@ -91,11 +104,14 @@ export function pickSession(
     readonly before: string | undefined
     readonly connectedAtMs: number | undefined
     readonly left: ReadonlySet<string>
+    /** The link is watched, and `connectedAtMs` is when it came up. */
+    readonly isWatched: boolean
   },
 ): string | undefined {
   const open = sessions
     .filter(({ id, state }) => state !== 'closed' && !o.left.has(id))
     .toSorted((a, b) => b.startedAtMs - a.startedAtMs)
+  if (!o.isWatched) return newestOf(open, o.before)
   // NaN is further from nothing than anything: every session is near a time nobody knows.
   const { connectedAtMs = Number.NaN } = o
   const newestWithin = (ms: number): SessionView | undefined =>
@@ -105,6 +121,16 @@ export function pickSession(
   // A short break leaves the session as it was; another access point opens one of its own.
   if (!(connectedAtMs - same.startedAtMs > CONNECT_SLACK_MS)) return same.id
   return (newestWithin(NEW_SESSION_MS) ?? same).id
+}
+
+/**
+ * The newest; of two that began in one second the one it was, and one that is being admitted waits
+ * for that: so it goes from one to the next, and never back while both are open.
+ */
+function newestOf(open: readonly SessionView[], before: string | undefined): string | undefined {
+  const newest = open.find(({ state }) => state !== 'reserved') ?? open[0]
+  const same = open.find(({ id }) => id === before)
+  return same !== undefined && same.startedAtMs === newest?.startedAtMs ? same.id : newest?.id
 }
 
 /** Decides. Pays old debts first: they bar the next connection. */
@@ -188,63 +214,117 @@ function octetsAllowed(k: Knowledge, session: SessionView): bigint {
   return least(told, most)
 }
 
+/** Whether what this device signs is on the bill, and not the access point's figure alone. */
+function isSigning(k: Knowledge, { id, terms }: SessionView): boolean {
+  const { usage } = terms
+  if (usage === undefined || k.own.get(id)?.isWhole !== true) return false
+  return k.trust === 'hardware' || k.trust === usage.trust
+}
+
 /**
- * What the access point has counted or will count of the own meter's octets. One that has counted
- * nothing yet may never do so, as on a cable: volume in advance would be a gift. Its first count
- * may come in an interval's last moment, which a session that may miss none cannot afford.
+ * The octets of the own meter that are or will be on the bill. What it signs is, by `attested` and
+ * `higher`. Else the access point has to count it: one that has counted nothing yet may never do
+ * so, as on a cable, and volume in advance would be a gift. Its first count may come in an
+ * interval's last moment, which a session that may miss none cannot afford.
  */
-function countedOctets(k: Knowledge, { id, octets, terms }: SessionView): bigint {
-  if (octets === 0n && terms.missedMax > 1) return 0n
+function billedOctets(k: Knowledge, session: SessionView): bigint {
+  const { id, octets, terms } = session
+  const isOwn = isSigning(k, session) && terms.usage?.by !== 'lower'
+  if (octets === 0n && terms.missedMax > 1 && !isOwn) return 0n
   return k.own.get(id)?.octets ?? octets
 }
 
 function dueNow(k: Knowledge, session: SessionView): Decision {
-  const { terms, paid } = session
+  const { terms, paid, due } = session
   const { intervalMs } = terms
   const elapsed = Math.max(0, elapsedOf(k, session))
   const begun = Math.floor(elapsed / intervalMs)
-  const endsInMs = (begun + 1) * intervalMs - elapsed
   const within = elapsed - begun * intervalMs
-  const octets = countedOctets(k, session)
-  const most = octetsAllowed(k, session)
-  // Twice the rate of now: what comes after the last payment of an interval makes it a missed one.
-  const more = octets === 0n ? 0 : (2 * k.octetsPerSecond * endsInMs) / 1000
-  const expected = octets + BigInt(Math.ceil(more))
-  const atEnd = charge(terms, (begun + 1) * intervalMs, least(expected, most))
-  const asked = paid + session.due
-  const cap = allowed(k, session, (begun + 1) * intervalMs)
-  // Ahead of the access point's count by one interval at most: it credits no more to a session, and
-  // what it never counts would be asked of us again and again.
-  const ahead = session.owed + intervalPrice(terms)
-  const target = least(greatest(asked, least(atEnd, ahead)), cap)
+  const octets = billedOctets(k, session)
+  const { needed, target } = goals(k, session, { octets, elapsed, begun })
+  const increase = target - paid
+  const sincePaidMs = k.nowMs - (k.paidAtMs ?? 0)
+  if (increase > 0n && begun > 0 && paid < timePart(terms, begun * intervalMs)) {
+    return guarded(k, session, increase, 'behind')
+  }
   const unpaid = volumePart(terms, octets) - greatest(paid - timePart(terms, elapsed), 0n)
   const half = volumePart({ ...terms, freeOctets: 0n }, intervalOctets(terms) / 2n)
-  if (target > paid) {
-    const isBehind = begun > 0 && paid < timePart(terms, begun * intervalMs)
-    const why = isBehind ? 'behind' : half > 0n && unpaid > half ? 'volume' : undefined
-    const first = paid < timePart(terms, (begun + 1) * intervalMs)
-    const payAt = first ? k.policy.payAt : LATE_LOOK
-    if (why !== undefined) return guarded(k, session, target - paid, why)
-    if (within >= payAt * intervalMs) return guarded(k, session, target - paid, 'interval')
+  const isMuch = half > 0n && unpaid > half && increase > half
+  if (isMuch && Math.abs(sincePaidMs) >= VOLUME_APART * intervalMs) {
+    return guarded(k, session, increase, 'volume')
   }
-  // What the access point counts beyond the own meter only the operator knows: ask, each interval.
-  const sinceLookMs = within - k.policy.payAt * intervalMs
-  if (sinceLookMs >= 0 && k.nowMs - (k.viewAtMs ?? 0) > sinceLookMs) return { do: 'ask' }
-  return later(k, nextLook(k, { elapsed, begun, intervalMs }))
+  // What the access point counts beyond the own meter only the operator knows: ask at each look.
+  const viewMs = k.nowMs - (k.viewAtMs ?? 0)
+  const isLate = within >= LATE_LOOK * intervalMs
+  const sinceLookMs = within - (isLate ? LATE_LOOK : k.policy.payAt) * intervalMs
+  if (sinceLookMs >= 0 && viewMs > sinceLookMs) return { do: 'ask' }
+  const isFirst = paid < timePart(terms, (begun + 1) * intervalMs)
+  if (within >= (isFirst ? k.policy.payAt : LATE_LOOK) * intervalMs) {
+    // One payment an interval; another only where something would be left unpaid at its end.
+    const isShort = needed > paid
+    const isPaid = sincePaidMs >= 0 && sincePaidMs <= within
+    const apartMs = oftenMs(intervalMs, isLate)
+    const isEnough = sincePaidMs >= apartMs && (target >= needed || increase > half)
+    if (increase > 0n && (!isPaid || (isShort && (due > 0n || isEnough)))) {
+      return guarded(k, session, increase, 'interval')
+    }
+    // The operator credits no more by what it said last: it may have counted on.
+    if (isShort && viewMs >= apartMs) return { do: 'ask' }
+  }
+  return later(k, nextLook(k, { elapsed, begun, intervalMs, isLate }))
+}
+
+/**
+ * What must be paid by the end of the running interval, at the rate of now, and what a payment goes
+ * up to: twice that rate, since what comes after the last payment makes the interval a missed one.
+ */
+function goals(
+  k: Knowledge,
+  session: SessionView,
+  o: { readonly octets: bigint; readonly elapsed: number; readonly begun: number },
+): { readonly needed: bigint; readonly target: bigint } {
+  const { terms, paid, due, owed } = session
+  const { octets, elapsed, begun } = o
+  const endMs = (begun + 1) * terms.intervalMs
+  // The operator's interval ends up to a second later: it tells its beginning in whole ones.
+  const coming = (k.octetsPerSecond * (endMs - elapsed + 1_000)) / 1000
+  const most = octetsAllowed(k, session)
+  const atEnd = (more: number): bigint => {
+    const expected = octets + (octets === 0n ? 0n : BigInt(Math.ceil(more)))
+    return charge(terms, endMs, least(expected, most))
+  }
+  const cap = allowed(k, session, endMs)
+  // Ahead of the bill by one interval at most: the operator credits no more to a session, and what
+  // is never counted would be asked of us again and again.
+  const ahead = least(atEnd(2 * coming + EXCHANGE_OCTETS), owed + intervalPrice(terms))
+  const asked = paid + due
+  return {
+    needed: least(greatest(asked, atEnd(coming)), cap),
+    target: least(greatest(asked, ahead), cap),
+  }
 }
 
 /** The next moment at which `dueNow` could say something else. */
 function nextLook(
   { nowMs, policy, octetsPerSecond }: Knowledge,
-  o: { readonly elapsed: number; readonly begun: number; readonly intervalMs: number },
+  o: {
+    readonly elapsed: number
+    readonly begun: number
+    readonly intervalMs: number
+    readonly isLate: boolean
+  },
 ): number {
-  const { elapsed, begun, intervalMs } = o
+  const { elapsed, begun, intervalMs, isLate } = o
   const looks = [begun + policy.payAt, begun + LATE_LOOK, begun + 1 + policy.payAt]
   const next = looks.map((look) => look * intervalMs - elapsed).find((ms) => ms > 0) ?? intervalMs
-  // Volume can come due at any moment: while it flows, look ten times an interval.
-  const often = octetsPerSecond > 0 ? Math.max(200, intervalMs / 10) : next
+  // Volume can come due at any moment while it flows.
+  const often = octetsPerSecond > 0 ? oftenMs(intervalMs, isLate) : next
   return nowMs + Math.ceil(Math.min(next, often))
 }
+
+/** Ten looks an interval, and five in its last tenth. */
+const oftenMs = (intervalMs: number, isLate: boolean): number =>
+  Math.max(200, intervalMs / (isLate ? 50 : 10))
 
 /** Nothing to pay: time to top up where that is wanted, else to wait. */
 function later(k: Knowledge, untilMs: number): Decision {

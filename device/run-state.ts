@@ -28,7 +28,11 @@ export interface RunState {
   seen: Map<string, SeenSession>
   quality: Quality
   octetsPerSecond: number
+  /** The octets since the rate was last worked out, and when that was. */
+  unrated: bigint
   sampledAtMs: number
+  /** When `current` was last paid. */
+  paidAtMs: number | undefined
   /** Failures in a row, for the pauses between attempts. */
   failures: number
   stoppedFor: string | undefined
@@ -41,6 +45,8 @@ export interface RunState {
 // One a session that was left or whose debt was told: a bound, for a device that runs for years.
 const TOLD_MAX = 1_000
 const FALL_OFF = 0.9
+/** Over less time than this the few kilobytes of a payment would look like a rate. */
+const RATE_MS = 1_000
 const IDLE_OCTETS_PER_SECOND = 10
 const BOOT_FILE = '/proc/sys/kernel/random/boot_id'
 
@@ -53,8 +59,8 @@ export async function freshState(
     ...{ link: undefined, connectedAtMs: undefined, linkUpSinceMs: 0 },
     ...{ current: undefined, previous: undefined, left: new Set(), toldDebts: new Set(), seen },
     ends: new Map(),
-    ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, sampledAtMs: 0, failures: 0 },
-    ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined },
+    ...{ quality: FRESH_QUALITY, octetsPerSecond: 0, unrated: 0n, sampledAtMs: 0, failures: 0 },
+    ...{ stoppedFor: undefined, topUpNotBeforeMs: 0, closedAtMs: undefined, paidAtMs: undefined },
     boot: `${boot.trim()} ${interfaceName}`,
   }
 }
@@ -76,13 +82,25 @@ export async function sample(
   const counters = interfaceName === undefined ? undefined : await readCounters(interfaceName)
   if (counters !== undefined) state.quality = noteTraffic(state.quality, counters, nowMs)
   const octets = count(state, counters, nowMs)
-  if (octets === undefined) return
-  const ms = Math.max(1, nowMs - state.sampledAtMs)
+  if (octets !== undefined) Object.assign(state, rateAfter(state, octets, nowMs))
+}
+
+type Rate = Pick<RunState, 'octetsPerSecond' | 'unrated' | 'sampledAtMs'>
+
+/** The rate after so many octets more. */
+export function rateAfter(
+  { octetsPerSecond, unrated, sampledAtMs }: Rate,
+  more: bigint,
+  nowMs: number,
+): Rate {
+  const [octets, sinceMs] = [unrated + more, nowMs - sampledAtMs]
+  if (Math.abs(sinceMs) < RATE_MS) return { octetsPerSecond, unrated: octets, sampledAtMs }
+  const ms = Math.max(RATE_MS, sinceMs)
   const rate = Math.max(0, (Number(octets) * 1000) / ms)
   // Falls off slowly, so that one quiet second does not hide a busy minute; below that it is idle.
-  const before = state.octetsPerSecond * FALL_OFF ** (ms / 1000)
-  state.octetsPerSecond = Math.max(rate, before < IDLE_OCTETS_PER_SECOND ? 0 : before)
-  state.sampledAtMs = nowMs
+  const before = octetsPerSecond * FALL_OFF ** (ms / 1000)
+  const slow = before < IDLE_OCTETS_PER_SECOND ? 0 : before
+  return { octetsPerSecond: Math.max(rate, slow), unrated: 0n, sampledAtMs: nowMs }
 }
 
 /** Counts the last octets of a session that is over, as it seems; no rate is made of them. */
@@ -153,6 +171,8 @@ export function knowledgeOf(state: RunState, till: Till, policy: Policy): Knowle
     current: isUp ? state.current : undefined,
     own: ownSessions(state.seen),
     octetsPerSecond: state.octetsPerSecond,
+    paidAtMs: state.paidAtMs,
+    trust: till.trust,
     book: till.book,
     deposit: till.deposit,
     service: badService(state.quality, policy, nowMs),

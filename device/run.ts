@@ -195,13 +195,13 @@ async function ask(deps: RunDeps, till: Till): Promise<RunEnd | undefined> {
 
 /** Finds the session of this connection among those the operator told of. */
 async function follow(deps: RunDeps, till: Till): Promise<RunEnd | undefined> {
-  const { state, emit, sessionId } = deps
+  const { state, emit, sessionId, control } = deps
   const before = state.current
   const sessions =
     sessionId === undefined ? till.sessions : till.sessions.filter(({ id }) => id === sessionId)
   const { connectedAtMs, left, previous } = state
   const isUp = state.link?.isUp === true
-  const was = { before: before ?? previous, connectedAtMs, left }
+  const was = { before: before ?? previous, connectedAtMs, left, isWatched: control !== undefined }
   state.current = isUp ? pickSession(sessions, was) : undefined
   if (before !== undefined && before !== state.current) {
     const due = till.sessions.find(({ id }) => id === before)?.due ?? 0n
@@ -219,6 +219,7 @@ async function follow(deps: RunDeps, till: Till): Promise<RunEnd | undefined> {
   }
   if (session.id === before) return undefined
   state.closedAtMs = undefined
+  state.paidAtMs = undefined
   const { interfaceName, readings } = deps
   const counting = { interfaceName, readings, ageMostMs: till.ageMostMs(session) }
   await remember(state, session, counting, till.now())
@@ -250,6 +251,7 @@ async function pay(
   const paid = await till.pay(session, amount, usage, timeoutOf(state))
   if (paid.kind === 'paid') {
     state.failures = 0
+    if (session === state.current) state.paidAtMs = till.now()
     const { credited } = paid.receipt
     emit({ event: 'paid', session, amount, credited, why })
     await writeSeen(deps.directory, state.seen)

@@ -1,7 +1,7 @@
 // What POST /v1/sessions/query answers, as values: the account's sessions as the operator tells
 // them. Refuses a body of another shape. Pure; asked by operator-api.ts, judged by payer.ts.
 
-import type { Terms } from './charge.ts'
+import type { Terms, UsageTerms } from './charge.ts'
 import { DeviceError } from './error.ts'
 
 /** One session as the operator tells it; amounts in token base units, times in Unix ms. */
@@ -68,6 +68,7 @@ function readReportTerms(from: unknown): Pick<SessionView, 'report'> {
 /** Terms as sessions and GET /v1/operator's tariffs spell them. */
 export function readTerms(from: unknown): Terms {
   const flat = optional(from, 'flat')
+  const usage = optional(from, 'usage')
   const intervalMs = times(from, 'intervalSeconds', 1000)
   // A day is the longest interval that makes sense to pay by, a second the shortest that can work.
   if (intervalMs < 1_000 || intervalMs > 86_400_000) throw malformed('intervalSeconds')
@@ -84,7 +85,15 @@ export function readTerms(from: unknown): Terms {
       optional(from, 'freeMegabytes') === undefined
         ? 0n
         : BigInt(times(from, 'freeMegabytes', 1_000_000)),
+    ...(usage !== undefined && { usage: readUsage(usage) }),
   }
+}
+
+function readUsage(from: unknown): UsageTerms {
+  const [by, trust] = [field(from, 'by'), field(from, 'trust')]
+  if (by !== 'attested' && by !== 'lower' && by !== 'higher') throw malformed('usage')
+  if (trust !== 'software' && trust !== 'hardware') throw malformed('usage')
+  return { by, trust }
 }
 
 function readFlat(from: unknown): { price: bigint; windowMs: number } {

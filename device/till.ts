@@ -2,6 +2,7 @@
 // escrow. Owns the order that makes paying safe: durable, then sent, then noted. Decides nothing
 // (payer.ts does). Called by run.ts and pay.ts.
 
+import type { UsageTerms } from './charge.ts'
 import { DeviceError } from './error.ts'
 import { type EscrowOf, readEscrow } from './escrow.ts'
 import {
@@ -46,6 +47,8 @@ export interface Till {
   readonly book: VoucherBook
   /** What a voucher may reach: the deposit less what a shift waits to move away. */
   readonly deposit: bigint | undefined
+  /** What the key is worth here that signs usage; undefined: none does. */
+  readonly trust: UsageTerms['trust'] | undefined
   now(): number
   /**
    * How long ago a session began, at most: from the answer that told of it, whose times are whole
@@ -103,6 +106,9 @@ export function openTill(deps: TillDeps): Till {
       await keepReceipt(deps.directory, receipt)
       await note(taken(book, receipt.amount))
       sessions = sessions.map((one) => (one.id === session ? credited(one, receipt) : one))
+      // What the report has done to the bill, only the operator knows.
+      const isBilled = sessions.some(({ id, terms }) => id === session && terms.usage !== undefined)
+      if (report?.accepted === true && isBilled) viewAtMs = undefined
       return outcome
     }
     viewAtMs = undefined
@@ -136,6 +142,9 @@ export function openTill(deps: TillDeps): Till {
     },
     get deposit() {
       return deposit
+    },
+    get trust() {
+      return deps.reporter?.trust()
     },
     now,
     ageMostMs({ startedAtMs }) {

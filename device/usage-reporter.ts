@@ -22,6 +22,8 @@ export interface ReportAnswer {
 }
 
 export interface UsageReporter {
+  /** What the key is worth to the operator; undefined: none is enrolled. */
+  trust(): EnrolledKey['trust'] | undefined
   /** Enrols the key in the background where that is due; returns at once. */
   prepare(nowMs: number): void
   /** Undefined: no key that counts now, or the operator gave no nonce. `nowMs`: by its clock. */
@@ -87,6 +89,7 @@ export function createUsageReporter({ enrol, emit }: ReporterDeps): UsageReporte
   }
 
   return {
+    trust: () => (isRefused ? undefined : key?.trust),
     prepare(nowMs) {
       if (running || nowMs < enrolAtMs) return
       running = true

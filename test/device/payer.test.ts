@@ -9,64 +9,16 @@ import {
   debtRefusal,
   decide,
   type Knowledge,
-  type OwnSession,
   pickSession,
 } from '../../device/payer.ts'
 import { DEFAULT_POLICY } from '../../device/policy.ts'
 import type { SessionView } from '../../device/session-view.ts'
 import { EMPTY_BOOK } from '../../device/voucher-book.ts'
+import { A, known, pay, START, session, TERMS, wait } from './payer-known.ts'
 
-const START = 1_000_000_000_000
-const A = 'a'.repeat(32)
 const B = 'b'.repeat(32)
-/** 1 a second, 1,000 a megabyte, 60 s, 10 MB. */
-const TERMS: Terms = {
-  perMinute: 60n,
-  perMegabyte: 1_000n,
-  intervalMs: 60_000,
-  intervalMegabytes: 10,
-  missedMax: 2,
-  graceMs: 0,
-  flat: undefined,
-  freeMs: 0,
-  freeOctets: 0n,
-}
-
 /** The first missed interval is the last. */
 const ONE_CHANCE: Terms = { ...TERMS, missedMax: 1 }
-
-function session(o: Partial<SessionView> = {}): SessionView {
-  return {
-    ...{ id: A, state: 'current', tariff: 'standard', tariffVersion: 1, terms: TERMS },
-    ...{ startedAtMs: START, octets: 0n, owed: 0n, paid: 0n, due: 0n, dueAtMs: START + 60_000 },
-    ...o,
-  }
-}
-
-/** Knowledge `ms` into session A, asked for just now, with a meter that counted nothing. */
-function known(ms: number, o: Partial<Knowledge> = {}, own: Partial<OwnSession> = {}): Knowledge {
-  const seen = { terms: TERMS, connectedAtMs: START, seenAtMs: START + ms, octets: 0n, ...own }
-  return {
-    nowMs: START + ms,
-    viewAtMs: START + ms,
-    sessions: [session()],
-    current: A,
-    own: new Map([[A, seen]]),
-    octetsPerSecond: 0,
-    book: EMPTY_BOOK,
-    deposit: 1_000_000n,
-    service: undefined,
-    topUpNotBeforeMs: 0,
-    policy: DEFAULT_POLICY,
-    ...o,
-  }
-}
-
-const pay = (increase: bigint, why: string, o: object = {}) => ({
-  ...{ do: 'pay', session: A, amount: increase, increase, why },
-  ...o,
-})
-const wait = (ms: number) => ({ do: 'wait', untilMs: START + ms })
 
 // The access point has counted what the own meter has not.
 const MORE = session({ octets: 900_000n, paid: 960n })
@@ -97,7 +49,7 @@ const CASES: readonly [name: string, knowledge: Knowledge, decision: object][] =
   [
     'volume by the own meter',
     known(36_000, { sessions: [session({ octets: 2_000_000n })] }, { octets: 2_000_000n }),
-    pay(2_060n, 'interval'),
+    pay(2_060n + 20n, 'interval'),
   ],
   [
     'volume to come, within 5 % and 1 MB',
@@ -115,7 +67,7 @@ const CASES: readonly [name: string, knowledge: Knowledge, decision: object][] =
       { sessions: [session({ octets: 1n })], octetsPerSecond: 1_000 },
       { octets: 6_000_000n },
     ),
-    pay(60n + 6_110n, 'volume'),
+    pay(60n + 6_112n + 20n, 'volume'),
   ],
   [
     'volume in advance only to an access point that counts: this one has not begun to',
@@ -129,12 +81,12 @@ const CASES: readonly [name: string, knowledge: Knowledge, decision: object][] =
       { sessions: [session({ terms: ONE_CHANCE })] },
       { terms: ONE_CHANCE, octets: 1_000_000n },
     ),
-    pay(60n + 1_000n, 'interval'),
+    pay(60n + 1_000n + 20n, 'interval'),
   ],
   [
     'what came after the first payment, late in the interval',
     known(54_000, { sessions: [session({ paid: 60n, octets: 1n })] }, { octets: 1_000n }),
-    pay(1n, 'interval'),
+    pay(1n + 20n, 'interval'),
   ],
   [
     'the operator counts a little more: paid',
@@ -215,7 +167,7 @@ const CASES: readonly [name: string, knowledge: Knowledge, decision: object][] =
       { sessions: [session({ octets: 9_000_000n, owed: 9_036n, due: 9_060n })] },
       { octets: undefined },
     ),
-    pay(9_060n, 'volume'),
+    pay(9_060n + 20n, 'volume'),
   ],
   [
     '… and no more',
@@ -252,12 +204,11 @@ t.test('flat windows, free time and free volume', async (t) => {
 
 t.test('a debt is held to what this device metered', async (t) => {
   const debt = session({ state: 'closed', due: 10_000n, paid: 60n })
+  const seen = { connectedAtMs: START, seenAtMs: START + 60_000, isWhole: true }
   const refusal = (octets: bigint | undefined, due: bigint, debtMax?: bigint) =>
     debtRefusal(
       {
-        own: new Map([
-          [A, { terms: TERMS, connectedAtMs: START, seenAtMs: START + 60_000, octets }],
-        ]),
+        own: new Map([[A, { terms: TERMS, ...seen, octets }]]),
         policy: { ...DEFAULT_POLICY, debtMax },
       },
       { ...debt, due },
@@ -267,9 +218,7 @@ t.test('a debt is held to what this device metered', async (t) => {
   t.equal(refusal(0n, 300n), undefined)
   t.equal(refusal(0n, 100n, 99n), 'above-policy')
   const other = { ...TERMS, intervalMegabytes: 0 }
-  const own = new Map([
-    [A, { terms: other, connectedAtMs: START, seenAtMs: START + 60_000, octets: 0n }],
-  ])
+  const own = new Map([[A, { terms: other, ...seen, octets: 0n }]])
   t.equal(debtRefusal({ own, policy: DEFAULT_POLICY }, { ...debt, due: 2_000n }), 'above-meter')
 })
 
@@ -277,7 +226,13 @@ t.test('which session is ours', async (t) => {
   const old = session({ id: A, startedAtMs: START - 1_000_000 })
   const young = session({ id: B, startedAtMs: START })
   const pick = (o: Partial<Parameters<typeof pickSession>[1]>, sessions = [old, young]) =>
-    pickSession(sessions, { before: undefined, connectedAtMs: undefined, left: new Set(), ...o })
+    pickSession(sessions, {
+      before: undefined,
+      connectedAtMs: undefined,
+      left: new Set(),
+      isWatched: true,
+      ...o,
+    })
   t.equal(pick({}), B, 'the newest')
   t.equal(pick({ before: A }), A, 'the one it was')
   t.equal(pick({ before: A }, [{ ...old, state: 'disconnecting' }, young]), B)
@@ -287,6 +242,14 @@ t.test('which session is ours', async (t) => {
   t.equal(pick({ before: A, connectedAtMs: START + 60_000 }), A, '… not another device’s')
   t.equal(pick({ before: A, connectedAtMs: START + 1_000 }), B, 'another access point’s')
   t.equal(pick({ left: new Set([B]) }), A)
+  const unwatched = { before: A, isWatched: false }
+  t.equal(pick(unwatched), B, 'nobody watches the link: the newest, though the old one is open')
+  t.equal(pick({ ...unwatched, before: B }), B, '… and never back')
+  const alike = session({ id: A, startedAtMs: START })
+  t.equal(pick(unwatched, [alike, young]), A, 'of two of one second the one it was')
+  t.equal(pick({ ...unwatched, before: B }, [alike, young]), B)
+  t.equal(pick(unwatched, [old, { ...young, state: 'reserved' }]), A, 'not before it is admitted')
+  t.equal(pick({ ...unwatched, before: B }, [old]), A, 'the newest is over: the one before it')
   t.equal(pick({}, [session({ state: 'closed', due: 1n })]), undefined)
 })
 
@@ -326,7 +289,7 @@ function play(o: History & { readonly factor: bigint; readonly counts: boolean }
     }
   }
   while (nowMs < endMs) {
-    const seen = { terms: TERMS, connectedAtMs: START, seenAtMs: nowMs, octets }
+    const seen = { terms: TERMS, connectedAtMs: START, seenAtMs: nowMs, octets, isWhole: true }
     const own = new Map([[A, seen]])
     const octetsPerSecond = Number(octetsOf(o, nowMs)) / 5
     const decision: Decision = decide(

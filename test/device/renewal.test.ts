@@ -123,6 +123,7 @@ const open = session({ id: 'b'.repeat(32), paid: '30' })
 function tillOf(sessions: readonly SessionView[], o: Partial<Till> = {}): Till {
   return {
     ...{ operatorId: 1, sessions, viewAtMs: 0, deposit: 1_000_000n, now: () => 1_100_000 },
+    trust: undefined,
     book: { ...EMPTY_BOOK, taken: 500n, signed: 500n },
     ageMostMs: () => undefined,
     ask: async () => 0,

@@ -73,6 +73,7 @@ function world() {
     get deposit() {
       return knobs.deposit
     },
+    trust: undefined,
     now: () => knobs.nowMs,
     ageMostMs: ({ startedAtMs }) => knobs.nowMs - startedAtMs,
     async ask() {
@@ -168,18 +169,25 @@ const without = (names: readonly string[], ...dropped: string[]): string[] =>
 
 t.test('ten intervals: each paid once, before it ends', async (t) => {
   const o = world()
+  const state = await freshState(new Map())
   const late: number[] = []
   t.equal(
-    await live(o, 600_000, (since) => {
-      const owedAtEnd = BigInt(Math.floor(since / 60_000)) * 60n
-      if (o.paid() < owedAtEnd) late.push(since)
-    }),
+    await live(
+      o,
+      600_000,
+      (since) => {
+        const owedAtEnd = BigInt(Math.floor(since / 60_000)) * 60n
+        if (o.paid() < owedAtEnd) late.push(since)
+      },
+      { state },
+    ),
     'stopped',
   )
   t.same(late, [])
   t.equal(o.paid(), 600n)
   t.same(without(named(o), 'paid'), ['connected', 'session'])
   t.equal(o.events.length, 12)
+  t.equal(state.paidAtMs, START_MS + 576_000, 'when it last paid, so that it does so once')
 })
 
 t.test('nobody answers: it stops paying and leaves, and pays again where it is good', async (t) => {
@@ -355,6 +363,29 @@ t.test('money runs low: it tops up once, in time', async (t) => {
     poor.events.find(({ event }) => event === 'stopped-paying'),
     { why: 'escrow-empty' },
   )
+})
+
+t.test('nobody watches the link, and the old session has no end: the newest is paid', async (t) => {
+  const o = world()
+  const NEWER = 'b'.repeat(32)
+  const paidFor = new Set<string>()
+  const { pay } = o.till
+  o.till.pay = (session, ...more) => {
+    if (o.knobs.nowMs > START_MS + 150_000) paidFor.add(session)
+    return pay(session, ...more)
+  }
+  await live(
+    o,
+    400_000,
+    (since) => {
+      if (since < 100_000 || o.knobs.sessions.length > 1) return
+      const newer = { ...BASE, id: NEWER, startedAtMs: o.knobs.nowMs }
+      o.knobs.sessions = [BASE, newer]
+    },
+    { control: undefined, roaming: undefined },
+  )
+  t.same([...paidFor], [NEWER])
+  t.same(without(named(o), 'paid', 'due'), ['session', 'session-over', 'session'], 'once')
 })
 
 t.test('which operator is paid, the link says', async (t) => {

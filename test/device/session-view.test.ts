@@ -32,6 +32,16 @@ t.test('terms are whole milliseconds and octets, whatever JSON made of them', as
   })
 })
 
+t.test('whose figure of the volume is billed', async (t) => {
+  const base = sessionJson()['terms'] as object
+  for (const by of ['attested', 'lower', 'higher']) {
+    for (const trust of ['software', 'hardware']) {
+      t.match(readTerms({ ...base, usage: { by, trust } }), { usage: { by, trust } })
+    }
+  }
+  t.notOk('usage' in readTerms(base), 'the access point’s')
+})
+
 const BAD: readonly [field: string, value: unknown][] = [
   ['id', 'A'.repeat(32)],
   ['id', undefined],
@@ -57,6 +67,8 @@ const BAD_TERMS: readonly [field: string, value: unknown][] = [
   ['missedMax', 2.5],
   ['graceSeconds', '0'],
   ['windowSeconds', undefined],
+  ['usage', { by: 'accounting', trust: 'software' }],
+  ['usage', { by: 'lower', trust: 'none' }],
 ]
 
 t.test('what is refused, by the name of the field', async (t) => {

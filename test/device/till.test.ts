@@ -243,6 +243,40 @@ t.test('one payer for one folder', async (t) => {
 const EVIDENCE = { report: 'AAAA', signature: 'BBBB' }
 const NONCE = Buffer.alloc(16, 2).toString('base64url')
 
+const PAID_REPORTS: readonly [string, terms: object, accepted: boolean, isAsked: boolean][] = [
+  ['a report that is billed', { usage: { by: 'attested', trust: 'software' } }, true, true],
+  ['one that is not taken', { usage: { by: 'attested', trust: 'software' } }, false, false],
+  ['one that nothing is billed by', {}, true, false],
+]
+
+t.test('after a payment whose report changed the bill, the operator is asked', async (t) => {
+  for (const [name, usage, accepted, isAsked] of PAID_REPORTS) {
+    const directory = folder(t)
+    const terms = { ...(sessionJson()['terms'] as object), ...usage }
+    const { url } = await startOperator(t, (sent) => {
+      if (!sent.path.endsWith('/payments')) {
+        return { status: 200, body: { sessions: [sessionJson({ terms })] } }
+      }
+      const answer = receiptFor(sent)
+      if (answer === 'hang up') throw new Error(name)
+      const said = { accepted, reason: 'stale', nonce: NONCE }
+      return { ...answer, body: { ...(answer.body as object), usage: said } }
+    })
+    const to = payingTo(url)
+    const escrow = { rpc: `${url}/chain`, contract: CONTRACT, operatorId: 1, account: to.account }
+    const vouchers = await openVouchers(directory)
+    const reporter: UsageReporter = {
+      ...{ trust: () => 'software', prepare: () => undefined, answered: () => undefined },
+      sign: async () => EVIDENCE as unknown as ReportEvidence,
+    }
+    const open = openTill({ to, escrow, directory, vouchers, reporter, now: () => NOW_MS })
+    t.equal(open.trust, 'software')
+    await open.ask(2_000)
+    t.match(await open.pay(SESSION, 9n, { received: 9n, sent: 1n }, 2_000), { kind: 'paid' })
+    t.equal(open.viewAtMs === undefined, isAsked, name)
+  }
+})
+
 const REPORTS: readonly [string, answer: Answer, outcome: string, heard: string][] = [
   [
     'taken',
@@ -280,7 +314,7 @@ t.test('what each answer to a report without money is worth', async (t) => {
     const vouchers = await openVouchers(directory)
     const said: string[] = []
     const reporter: UsageReporter = {
-      prepare: () => undefined,
+      ...{ trust: () => 'software', prepare: () => undefined },
       sign: async () => EVIDENCE as unknown as ReportEvidence,
       answered: (_, { reason, nonce }) => said.push(`${reason} ${nonce}`.trim()),
     }

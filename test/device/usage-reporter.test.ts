@@ -113,6 +113,7 @@ t.test('enrolled at first contact, signed by the account, and again in time', as
   await enrolled(4)
   t.equal(sent.length, 4)
   t.same(events, [{ event: 'metering-key', scheme: 'software', trust: 'software' }], 'told once')
+  t.equal(reporter.trust(), 'software')
 })
 
 t.test(

@@ -96,7 +96,7 @@ async function served(t: Test, usage: string) {
     }
     throw new Error(words())
   }
-  return { server, get, account, payer, until }
+  return { server, get, account, payer, look, until }
 }
 
 /** One accounting record of the session, as its access point would send it. */
@@ -186,6 +186,19 @@ for (const usage of ['attested', 'higher'] as const) {
     t.match(metrics, /datanet_metering_keys_total\{scheme="software",outcome="enrolled"\} [1-9]/)
   })
 }
+
+t.test('an access point that counts nothing, billed by attested', async (t) => {
+  const { payer, look } = await served(t, 'attested')
+  // While it flows: each report is paid with the payment that it comes with.
+  const flows = async (): Promise<boolean> => {
+    await send(0.05)
+    const session = await look()
+    return payer.paid().length >= 4 && attestedOctets(session) > 0 && session['due'] === '0'
+  }
+  await waitFor(flows, 30_000, () => JSON.stringify(payer.lines()))
+  t.match(await look(), { inputOctets: '0', outputOctets: '0' })
+  t.equal(await payer.end('SIGTERM'), 0)
+})
 
 t.test('a device that signs 30 % less is seen as well', async (t) => {
   const { server, get, account: payerAccount, payer, until } = await served(t, 'accounting')
