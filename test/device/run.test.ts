@@ -5,108 +5,20 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { charge } from '../../device/charge.ts'
 import type { DeviceFile } from '../../device/device-file.ts'
 import { DeviceError } from '../../device/error.ts'
 import { readCounters } from '../../device/meter.ts'
 import { DEFAULT_POLICY } from '../../device/policy.ts'
 import { type RunDeps, type RunEnd, runDevice } from '../../device/run.ts'
-import type { RunEvent } from '../../device/run-events.ts'
 import { freshState } from '../../device/run-state.ts'
-import { readSessions, type SessionView } from '../../device/session-view.ts'
-import type { Paid, Till } from '../../device/till.ts'
-import { EMPTY_BOOK, promise, taken } from '../../device/voucher-book.ts'
-import type { Link, WpaControl } from '../../device/wpa-control.ts'
-import { payingTo, SESSION, sessionJson } from './payer-double.ts'
+import type { SessionView } from '../../device/session-view.ts'
+import type { WpaControl } from '../../device/wpa-control.ts'
+import { payingTo, SESSION } from './payer-double.ts'
+import { BASE, DOWN, START_MS, UP, world } from './run-world.ts'
 import { move } from './traffic.ts'
 
-const START_MS = 1_000_000
 const place = mkdtempSync(join(tmpdir(), 'datanet-run-'))
 t.teardown(() => rmSync(place, { recursive: true, force: true }))
-
-const UP: Link = {
-  ...{ isUp: true, isEap: true, isWifi: true, ssid: 'Corner', bssid: '02:00:00:00:00:0a' },
-  ...{ networkId: '0', idText: '' },
-}
-const DOWN: Link = { ...UP, isUp: false, bssid: '' }
-const [BASE] = readSessions({ sessions: [sessionJson()] })
-if (BASE === undefined) throw new Error('no session')
-
-/** A world a test turns the knobs of. */
-function world() {
-  const knobs = {
-    nowMs: START_MS,
-    link: UP as Link,
-    /** Nobody answers. */
-    isCut: false,
-    /** The operator's sessions, without what is paid. */
-    sessions: [BASE] as SessionView[],
-    deposit: 1_000_000n,
-    escapes: true,
-    /** What becomes of a last report. */
-    report: (): Awaited<ReturnType<Till['report']>> => 'over',
-  }
-  const [events, calls]: [RunEvent[], string[]] = [[], []]
-  const usages: unknown[] = []
-  let [book, paid] = [EMPTY_BOOK, 0n]
-  let viewAtMs: number | undefined
-  let view: SessionView[] = []
-  const tell = (session: SessionView): SessionView => {
-    const isOver = session.state === 'closed'
-    const elapsed = knobs.nowMs - session.startedAtMs
-    const ends = (Math.floor(elapsed / 60_000) + 1) * 60_000
-    const owed = isOver ? session.owed : charge(session.terms, elapsed, 0n)
-    const target = isOver ? owed : charge(session.terms, ends, 0n)
-    return { ...session, owed, paid, due: target > paid ? target - paid : 0n }
-  }
-  const till: Till = {
-    operatorId: 1,
-    get sessions() {
-      return view
-    },
-    get viewAtMs() {
-      return viewAtMs
-    },
-    get book() {
-      return book
-    },
-    get deposit() {
-      return knobs.deposit
-    },
-    trust: undefined,
-    now: () => knobs.nowMs,
-    ageMostMs: ({ startedAtMs }) => knobs.nowMs - startedAtMs,
-    async ask() {
-      if (knobs.isCut) throw new DeviceError('unavailable', 'nobody answers')
-      view = knobs.sessions.map(tell)
-      viewAtMs = knobs.nowMs
-      return 10
-    },
-    outdate() {
-      viewAtMs = undefined
-    },
-    async pay(session, amount, usage): Promise<Paid> {
-      usages.push(usage)
-      book = promise(book, amount, session)
-      if (knobs.isCut) return { kind: 'later', message: 'nobody answers', afterMs: undefined }
-      const credited = amount - book.taken
-      paid += credited
-      book = taken(book, amount)
-      view = view.map(tell)
-      const { account: consumer, operatorAccount: merchant } = payingTo('http://x')
-      const time = Math.floor(knobs.nowMs / 1000)
-      const receipt = { consumer, operator: 1, session, merchant, amount, credited, time }
-      return { kind: 'paid', receipt: { ...receipt, signature: '0x' } }
-    },
-    async report(session) {
-      calls.push(`report ${session}`)
-      return knobs.report()
-    },
-    signed: async () => undefined,
-    readDeposit: async () => undefined,
-  }
-  return { knobs, events, calls, usages, till, paid: () => paid }
-}
 
 type World = ReturnType<typeof world>
 
