@@ -1,5 +1,5 @@
-// An operator, a link and a device's books that live in one clock, which a test moves: no network, no
-// real time. For run.test.ts.
+// An operator, a link and a device's books that live in one clock, which a test moves: no network,
+// no real time. For run.test.ts.
 
 import { charge } from '../../device/charge.ts'
 import { DeviceError } from '../../device/error.ts'
