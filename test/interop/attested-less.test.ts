@@ -6,7 +6,7 @@ import t from 'tap'
 import { account, attestedOctets, MEGABYTE, openInterface, served } from './attested-rig.ts'
 import { runDatanet, waitFor } from './server.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(170_000)
 const { send } = await openInterface(t, '203.0.113')
 
 t.test('an access point that counts nothing, billed by attested', async (t) => {

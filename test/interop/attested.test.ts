@@ -15,7 +15,7 @@ import {
 import type { Payer } from './payer-process.ts'
 import { type RunningServer, waitFor } from './server.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(170_000)
 const { send } = await openInterface(t, '198.51.100')
 
 const sequenceOf = ({ attested }: Json): number => Number((attested as Json)['sequence'])
