@@ -2,6 +2,7 @@
 // shown to a real server, enrolled in the contract with that server's signature, used by device run
 // and device activity. A key that does not count with the operator, or that the contract has
 // revoked, leaves the operator's word. Needs root, for an interface that nobody else sends through.
+// Mostly waits: for intervals of payments.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
