@@ -147,6 +147,8 @@ export interface PayoutWish {
   readonly accept: (payout: Payout) => void
 }
 
+const REFUSED_PAUSE_MS = 2_000
+
 /** At 200 entries and more in a transaction, far fewer pay the largest of merchants. */
 const TURNS_MAX = 100
 
@@ -202,6 +204,8 @@ export async function payOut(
     paid += sent.paid
     refused = sent.refused
     if (sent.isDone) break
+    // The chain's clock may be behind ours by a block, so that its window was not open yet.
+    if (refused !== undefined) await new Promise((resolve) => setTimeout(resolve, REFUSED_PAUSE_MS))
   }
   if (position.credit > 0n) {
     const receipt = await sender.send(claimCall(merchant.contract, wish.to))
